@@ -1,0 +1,1 @@
+"""Which instants make a clip (pure arithmetic), and the reading of them."""

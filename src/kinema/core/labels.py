@@ -1,0 +1,80 @@
+"""Class names in index order, or the honest statement that they are unknown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from kinema.core.errors import DataError, WeightsError, nearest
+
+__all__ = ["LabelMap"]
+
+
+@dataclass(frozen=True)
+class LabelMap:
+    """The classes of a model: how many, and their names where they are known.
+
+    Attributes:
+        count: number of classes K, at least 1.
+        names: K distinct names in index order, or None when nobody published them.
+    """
+
+    count: int
+    names: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.count < 1:
+            raise DataError(f"a label map of {self.count} classes", allowed="one class or more")
+        if self.names is None:
+            return
+        if len(self.names) != self.count:
+            raise DataError(f"{len(self.names)} class names for {self.count} classes", allowed="one name a class")
+        twice = sorted({name for name in self.names if self.names.count(name) > 1})
+        if twice:
+            raise DataError(f"class names given twice: {', '.join(twice)}", allowed="distinct names")
+
+    @classmethod
+    def of(cls, names: Iterable[str]) -> LabelMap:
+        """A map that knows its names; index = position."""
+        known = tuple(names)
+        return cls(len(known), known)
+
+    @classmethod
+    def unknown(cls, count: int) -> LabelMap:
+        """A map of `count` classes whose names were never published."""
+        return cls(count)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether classes may be named."""
+        return self.names is not None
+
+    def name(self, index: int) -> str:
+        """The name of class `index`; WeightsError when the names are unknown."""
+        return self.require()[index]
+
+    def index(self, name: str) -> int:
+        """The index of class `name`; DataError (nearest name suggested) when there is none."""
+        names = self.require()
+        if name not in names:
+            raise DataError(f"no class named '{name}'{nearest(name, names)}", allowed=", ".join(names))
+        return names.index(name)
+
+    def require(self) -> tuple[str, ...]:
+        """The names; WeightsError when they are unknown, because a wrong name is worse than none."""
+        if self.names is None:
+            raise WeightsError(
+                f"the names of these {self.count} classes are unknown",
+                allowed="weights that carry class names",
+                next_step="give the list that belongs to these weights, one name a line",
+            )
+        return self.names
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __repr__(self) -> str:
+        if self.names is None:
+            return f"LabelMap({self.count} unknown)"
+        head = ", ".join(self.names[:3])
+        return f"LabelMap({self.count}: {head}{', …' if self.count > 3 else ''})"

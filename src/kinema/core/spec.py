@@ -1,0 +1,90 @@
+"""What a network expects to be fed. Travels with its weights, so nobody passes means by hand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from kinema.core.errors import UsageError
+
+__all__ = ["ClipSpec", "InputSpec", "Modality", "Padding"]
+
+Padding = Literal["loop", "last", "none"]
+Modality = Literal["rgb", "flow", "difference"]
+
+
+@dataclass(frozen=True)
+class ClipSpec:
+    """Which instants of a video make one clip.
+
+    Attributes:
+        frames: length T of a clip, in frames.
+        stride: distance between two frames of a clip, in source frames; ignored where `fps` is set.
+        fps: frames a second of the clip, resampled by time, so that videos of different frame rates
+            show the same speed; None takes every `stride`-th frame as it comes.
+        padding: what a video shorter than a clip does: `loop` starts again, `last` holds its last
+            frame, `none` refuses.
+    """
+
+    frames: int = 16
+    stride: int = 1
+    fps: float | None = None
+    padding: Padding = "loop"
+
+    def __post_init__(self) -> None:
+        if self.frames < 1:
+            raise UsageError(f"a clip of {self.frames} frames", allowed="one frame or more")
+        if self.stride < 1:
+            raise UsageError(f"a stride of {self.stride} frames", allowed="one frame or more")
+        if self.fps is not None and not self.fps > 0:
+            raise UsageError(f"a clip at {self.fps} frames a second", allowed="a rate above 0, or none")
+        if self.padding not in ("loop", "last", "none"):
+            raise UsageError(f"padding '{self.padding}'", allowed="loop, last or none")
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """How pixels become the float32 input (N, C, T, size, size) of a network.
+
+    A frame is scaled so that its short side has `short_side_px`, then a square of `size_px` is cut
+    from it (the centre when testing), then `(x / 255 * value_range - mean) / std` a channel.
+
+    Attributes:
+        clip: the instants.
+        modality: `rgb` for 3 channels, `flow` for 2, `difference` for RGB minus the RGB one clip
+            frame before (3 channels, the first frame of a clip differing from nothing: zero).
+        size_px: side of the square network input.
+        short_side_px: side that the short side of a frame is scaled to before cropping; at least `size_px`.
+        mean: a value for each channel, after scaling to `value_range`.
+        std: likewise; 1 means "not divided".
+        value_range: what 255 becomes; 1.0 for most networks, 255.0 for those trained on raw bytes.
+    """
+
+    clip: ClipSpec = field(default_factory=ClipSpec)
+    modality: Modality = "rgb"
+    size_px: int = 112
+    short_side_px: int = 112
+    mean: tuple[float, ...] = (0.4345, 0.4051, 0.3775)
+    std: tuple[float, ...] = (0.2768, 0.2713, 0.2737)
+    value_range: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.size_px < 16:
+            raise UsageError(f"an input of {self.size_px} pixels", allowed="16 pixels or more")
+        if self.short_side_px < self.size_px:
+            raise UsageError(
+                f"frames scaled to a short side of {self.short_side_px} pixels cannot give crops of {self.size_px}",
+                allowed=f"{self.size_px} pixels or more",
+            )
+        if len(self.mean) != self.channels or len(self.std) != self.channels:
+            raise UsageError(
+                f"{len(self.mean)} means and {len(self.std)} deviations for {self.channels} {self.modality} channels",
+                allowed="one of each a channel",
+            )
+        if min(self.std) <= 0:
+            raise UsageError(f"a standard deviation of {min(self.std)}", allowed="above 0")
+
+    @property
+    def channels(self) -> int:
+        """Channels C of the network input."""
+        return 2 if self.modality == "flow" else 3

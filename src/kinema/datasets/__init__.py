@@ -1,0 +1,1 @@
+"""Labelled videos: manifests, splits, checks, cached frames and loading."""

@@ -1,0 +1,1 @@
+"""A network and its weights file as answers about videos."""

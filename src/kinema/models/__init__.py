@@ -1,0 +1,1 @@
+"""Bare networks, the table of their variants, and our weights file."""

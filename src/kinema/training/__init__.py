@@ -1,0 +1,1 @@
+"""From a manifest to weights: one readable loop and what it needs."""

@@ -1,0 +1,1 @@
+"""Video files and streams as timed frames. The only room that decodes."""
