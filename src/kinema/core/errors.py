@@ -75,7 +75,7 @@ class BrokenFilesError(DataError):
         super().__init__(
             f"{len(broken)} of {total} videos cannot be decoded:\n{listing}",
             allowed="data sets in which every video decodes",
-            next_step="repair or remove these files, or pass --skip-broken to leave them out and list them in the report",
+            next_step="repair or remove them, or pass --skip-broken to leave them out and list them in the report",
         )
 
 

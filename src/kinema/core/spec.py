@@ -7,10 +7,13 @@ from typing import Literal
 
 from kinema.core.errors import UsageError
 
-__all__ = ["ClipSpec", "InputSpec", "Modality", "Padding"]
+__all__ = ["ClipSpec", "Crop", "InputSpec", "Modality", "Padding"]
 
 Padding = Literal["loop", "last", "none"]
 Modality = Literal["rgb", "flow", "difference"]
+Crop = Literal["center", "full"]
+
+_CHANNELS: dict[Modality, int] = {"rgb": 3, "flow": 2, "difference": 1}
 
 
 @dataclass(frozen=True)
@@ -46,15 +49,18 @@ class ClipSpec:
 class InputSpec:
     """How pixels become the float32 input (N, C, T, size, size) of a network.
 
-    A frame is scaled so that its short side has `short_side_px`, then a square of `size_px` is cut
-    from it (the centre when testing), then `(x / 255 * value_range - mean) / std` a channel.
+    A frame is scaled so that its short side has `short_side_px`, then a region is cut from it when
+    testing: the centre square (`center`), or the whole frame squeezed into the square (`full`),
+    which loses nothing at the sides of wide CCTV pictures. Then `(x / 255 * value_range - mean) / std`
+    a channel.
 
     Attributes:
         clip: the instants.
-        modality: `rgb` for 3 channels, `flow` for 2, `difference` for RGB minus the RGB one clip
-            frame before (3 channels, the first frame of a clip differing from nothing: zero).
+        modality: `rgb` for 3 channels, `flow` for 2, `difference` for 1: the luma (ITU-R BT.601) of each
+            frame minus that of the clip's frame before, so T frames give T - 1 time steps.
         size_px: side of the square network input.
         short_side_px: side that the short side of a frame is scaled to before cropping; at least `size_px`.
+        crop: the region looked at when testing.
         mean: a value for each channel, after scaling to `value_range`.
         std: likewise; 1 means "not divided".
         value_range: what 255 becomes; 1.0 for most networks, 255.0 for those trained on raw bytes.
@@ -64,11 +70,18 @@ class InputSpec:
     modality: Modality = "rgb"
     size_px: int = 112
     short_side_px: int = 112
+    crop: Crop = "center"
     mean: tuple[float, ...] = (0.4345, 0.4051, 0.3775)
     std: tuple[float, ...] = (0.2768, 0.2713, 0.2737)
     value_range: float = 1.0
 
     def __post_init__(self) -> None:
+        if self.modality not in _CHANNELS:
+            raise UsageError(f"modality '{self.modality}'", allowed=", ".join(_CHANNELS))
+        if self.crop not in ("center", "full"):
+            raise UsageError(f"crop '{self.crop}'", allowed="center or full")
+        if self.modality == "difference" and self.clip.frames < 2:
+            raise UsageError("differences of a clip of one frame", allowed="clips of two frames or more")
         if self.size_px < 16:
             raise UsageError(f"an input of {self.size_px} pixels", allowed="16 pixels or more")
         if self.short_side_px < self.size_px:
@@ -87,4 +100,9 @@ class InputSpec:
     @property
     def channels(self) -> int:
         """Channels C of the network input."""
-        return 2 if self.modality == "flow" else 3
+        return _CHANNELS[self.modality]
+
+    @property
+    def time_steps(self) -> int:
+        """Length of the time axis of the network input."""
+        return self.clip.frames - 1 if self.modality == "difference" else self.clip.frames
