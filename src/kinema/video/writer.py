@@ -152,7 +152,9 @@ class VideoWriter:
         try:
             stream: Any = self._container.add_stream(self._codec, rate=self.fps)
         except (ValueError, OSError) as error:  # PyAV's UnknownCodecError is a ValueError
-            raise UsageError(f"no encoder is called '{self._codec}'", allowed="libx264, libvpx-vp9, ffv1, ...") from error
+            raise UsageError(
+                f"no encoder is called '{self._codec}'", allowed="libx264, libvpx-vp9, ffv1, ..."
+            ) from error
         context = stream.codec_context
         context.width, context.height = self.size
         context.pix_fmt = self._pixel_format
