@@ -1,0 +1,84 @@
+"""A folder of class folders, read as manifest rows.
+
+    DATA/CLASS/**/video                 or
+    DATA/(train|val|test)/CLASS/**/video
+
+The second is meant where every folder on top bears a split's name (or `training`, `validation`,
+`valid`, `testing`). Names that begin with a dot are not looked at; links are followed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from unicodedata import normalize
+
+from kinema.core.errors import DataError
+from kinema.datasets.sample import SPLITS, Sample, listing, split_name
+
+__all__ = ["VIDEO_SUFFIXES", "read_folder"]
+
+VIDEO_SUFFIXES = frozenset(
+    (".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".ts", ".webm", ".wmv")
+)
+
+
+def read_folder(root: Path) -> tuple[list[Sample], list[Path]]:
+    """The samples below `root`, sorted by path, and what was ignored: other files, folders without a video.
+
+    Raises:
+        DataError: no video at all, videos outside any class folder, or links to files that are gone.
+    """
+    tops = [entry for entry in _visible(root) if entry.is_dir()]
+    layered = bool(tops) and all(split_name(entry.name) in SPLITS for entry in tops)
+    classes = [(None, entry) for entry in _visible(root)]
+    if layered:
+        classes = [(split_name(top.name), entry) for top in tops for entry in _visible(top)]
+    samples: list[Sample] = []
+    ignored = [entry for entry in _visible(root) if layered and not entry.is_dir()]
+    for split, entry in classes:
+        files = list(_files(entry)) if entry.is_dir() else []
+        videos = [file for file in files if _is_video(file)]
+        samples.extend(Sample(video, normalize("NFC", entry.name), split) for video in videos)
+        ignored.extend(file for file in files if not _is_video(file))
+        ignored.extend([] if videos else [entry])
+    _require_usable(root, samples, ignored)
+    return sorted(samples, key=lambda sample: sample.path.as_posix()), sorted(ignored)
+
+
+def _require_usable(root: Path, samples: list[Sample], ignored: list[Path]) -> None:
+    layouts = "CLASS/video, or train, val and test folders with CLASS/video in each"
+    loose = [path for path in ignored if _is_video(path) and not path.is_dir()]
+    if loose:
+        raise DataError(
+            f"{len(loose)} videos lie outside any class folder:\n{listing(loose)}",
+            allowed=layouts,
+            next_step="move them into the folder of their class, or list them with their labels in a CSV file",
+        )
+    if not samples:
+        raise DataError(
+            f"{root} holds no video below a class folder, but {len(ignored)} other files and folders",
+            allowed=f"{layouts}; a video ends in {', '.join(sorted(VIDEO_SUFFIXES))}",
+        )
+    gone = [sample.path for sample in samples if not sample.path.is_file()]
+    if gone:
+        raise DataError(f"{len(gone)} links lead nowhere:\n{listing(gone)}", next_step="repair or remove them")
+
+
+def _is_video(path: Path) -> bool:
+    return path.suffix.lower() in VIDEO_SUFFIXES
+
+
+def _visible(folder: Path) -> list[Path]:
+    return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+
+
+def _files(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
+    real = folder.resolve()
+    if real in above:
+        return  # a link back to a folder that holds it
+    for entry in _visible(folder):
+        if entry.is_dir():
+            yield from _files(entry, (*above, real))
+        else:
+            yield entry

@@ -1,0 +1,203 @@
+"""A labelled data set as one table, from a CSV file or a folder of class folders.
+
+Class indices follow the sorted label names, always, so that they do not depend on the order of
+rows. Names are kept in Unicode's composed form (NFC), because some systems store file names
+decomposed, and one label must be one label on all of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from unicodedata import normalize
+
+from kinema.core.errors import DataError, nearest
+from kinema.core.labels import LabelMap
+from kinema.datasets.folder import read_folder
+from kinema.datasets.sample import Sample
+from kinema.datasets.table import read_table, write_table
+
+__all__ = ["Manifest", "Sample", "read_manifest"]
+
+
+@dataclass(frozen=True, repr=False)
+class Manifest:
+    """A labelled data set.
+
+    Attributes:
+        source: absolute path of the folder or CSV file it was read from. Relative paths begin at
+            this folder, or at the folder of this file.
+        samples: one a row, in the order of the file; sorted by path when read from a folder.
+        labels: all class names of the data set, sorted; index = class index.
+        ignored: what lies in the folder and is no sample: files that are not videos, and folders
+            that hold no video. Hidden files are not looked at. Empty for a CSV file.
+    """
+
+    source: Path
+    samples: tuple[Sample, ...]
+    labels: LabelMap
+    ignored: tuple[Path, ...] = field(default=(), compare=False)
+
+    def __post_init__(self) -> None:
+        unnamed = sorted({sample.label for sample in self.samples} - set(self.labels.require()))
+        if unnamed:
+            raise DataError(
+                f"samples of classes that the label map lacks: {', '.join(unnamed)}",
+                allowed=", ".join(self.labels.require()),
+            )
+
+    @classmethod
+    def of(cls, source: Path, samples: Iterable[Sample], *, ignored: Iterable[Path] = ()) -> Manifest:
+        """A manifest of at least one sample; its label map is the sorted names that the samples bear."""
+        rows = tuple(samples)
+        return cls(source, rows, LabelMap.of(sorted({sample.label for sample in rows})), tuple(ignored))
+
+    @cached_property
+    def root(self) -> Path:
+        """The folder that relative paths begin at."""
+        return self.source if self.source.is_dir() else self.source.parent
+
+    @cached_property
+    def targets(self) -> tuple[int, ...]:
+        """Class index of every sample."""
+        indices = {name: index for index, name in enumerate(self.labels.require())}
+        return tuple(indices[sample.label] for sample in self.samples)
+
+    @cached_property
+    def units(self) -> tuple[str, ...]:
+        """What every sample must stay together with: its group, or its file where it has none.
+
+        Written `group:NAME` or `file:RELATIVE-PATH`.
+        """
+        return tuple(
+            f"file:{self.relative(sample.path)}" if sample.group is None else f"group:{sample.group}"
+            for sample in self.samples
+        )
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256, in hexadecimal, over every sample's relative path, label, times and file size.
+
+        The same on every machine and in every order of rows. No content is read: a file altered
+        without changing its size goes unnoticed.
+
+        Raises:
+            DataError: a file is gone.
+        """
+        rows = sorted(
+            json.dumps([self.relative(one.path), one.label, one.start_seconds, one.end_seconds, _size_bytes(one.path)])
+            for one in self.samples
+        )
+        return hashlib.sha256("\n".join(rows).encode()).hexdigest()
+
+    def relative(self, path: Path) -> str:
+        """`path` from the root on, with `/`; in full where it lies elsewhere."""
+        return _relative(path, self.root)
+
+    def take(self, indices: Iterable[int]) -> Manifest:
+        """The samples at `indices`, in that order, under the same label map."""
+        return replace(self, samples=tuple(self.samples[index] for index in indices))
+
+    def filter(self, split: str) -> Manifest:
+        """The samples that the manifest itself puts into `split`, under the same label map.
+
+        Raises:
+            DataError: there is none.
+        """
+        kept = [index for index, sample in enumerate(self.samples) if sample.split == split]
+        if not kept:
+            present = sorted({sample.split for sample in self.samples if sample.split})
+            raise DataError(
+                f"no sample of {self.source} is in split '{split}'{nearest(split, present)}",
+                allowed=", ".join(present) or "manifests with a split column",
+            )
+        return self.take(kept)
+
+    def write(self, path: Path | str, *, allow_absolute: bool = False) -> None:
+        """Write a CSV file, whole or not at all, with paths relative to its folder.
+
+        Raises:
+            DataError: a video lies outside that folder, and `allow_absolute` is not set; or the
+                folder cannot be written to.
+        """
+        target = _absolute(path)
+        outside = [sample.path for sample in self.samples if not sample.path.is_relative_to(target.parent)]
+        if outside and not allow_absolute:
+            raise DataError(
+                f"{len(outside)} videos lie outside {target.parent}, such as {outside[0]}",
+                allowed="a manifest in a folder that holds all its videos",
+                next_step=f"write it to {self.root / target.name}",
+            )
+        write_table(target, self.samples, [_relative(sample.path, target.parent) for sample in self.samples])
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __repr__(self) -> str:
+        return f"Manifest({self.source.name}: {len(self)} samples, {self.labels!r})"
+
+
+def read_manifest(path: Path | str, *, allow_absolute: bool = False, min_classes: int = 2) -> Manifest:
+    """Read a CSV file (`kinema.datasets.table`) or a folder of class folders (`kinema.datasets.folder`).
+
+    Args:
+        path: the file or folder.
+        allow_absolute: accept videos outside the CSV file's folder. Fingerprints then hold their
+            full paths, and are good for one machine only.
+        min_classes: fewest different labels; 1 where a model brings its classes along.
+
+    Raises:
+        DataError: nothing is there, a row cannot be used (all of them are named), a video does not
+            exist, there is no video at all, or there are too few classes.
+    """
+    source = _absolute(path)
+    ignored: list[Path] = []
+    try:
+        if source.is_dir():
+            samples, ignored = read_folder(source)
+        elif source.suffix.lower() == ".csv" and source.exists():
+            samples = read_table(source, allow_absolute=allow_absolute)
+        else:
+            raise _no_manifest(Path(path), source)
+    except OSError as error:
+        raise DataError(f"cannot read {error.filename or source}: {error.strerror or error}") from error
+    manifest = Manifest.of(source, samples, ignored=ignored)
+    if len(manifest.labels) < min_classes:
+        raise DataError(
+            f"all {len(manifest)} videos of {path} are labelled '{samples[0].label}'",
+            allowed=f"{min_classes} classes or more",
+            next_step="add videos of a second class, such as ordinary scenes in which it does not happen",
+        )
+    return manifest
+
+
+def _no_manifest(given: Path, source: Path) -> DataError:
+    names = [entry.name for entry in source.parent.iterdir()] if source.parent.is_dir() else []
+    what = f"{given} is no CSV file" if source.exists() else f"there is no {given}{nearest(given.name, names)}"
+    return DataError(
+        what,
+        allowed="a folder of class folders, or a .csv file with the columns path,label",
+        next_step="see docs/concepts/data.md for both layouts",
+    )
+
+
+def _absolute(path: Path | str) -> Path:
+    # Without following links: what lies beside a linked manifest is what it names.
+    return Path(os.path.normpath(Path(path).absolute()))
+
+
+def _relative(path: Path, root: Path) -> str:
+    inside = path.relative_to(root) if path.is_relative_to(root) else path
+    return normalize("NFC", inside.as_posix())
+
+
+def _size_bytes(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}", next_step="put it back, or remove its row") from error
