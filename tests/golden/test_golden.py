@@ -1,0 +1,112 @@
+"""Every family gives the numbers of the published implementation, given its tensors.
+
+One recorded network is one `NAME.json.gz` (see fill.py) and one row of `GOLDENS`.
+"""
+
+import gzip
+import json
+from pathlib import Path
+
+import fill
+import pytest
+import torch
+
+from kinema.core.labels import LabelMap
+from kinema.core.spec import InputSpec
+from kinema.models.weights import ModelCard, load_model, save_weights
+from kinema.models.zoo import create_model
+
+HERE = Path(__file__).parent
+
+# recorded network: our name, our options
+GOLDENS = {
+    "r3d18": ("resnet3d_18", {}),
+    "r3d18_shortcutA": ("resnet3d_18", {"shortcut": "A"}),
+    "r3d34": ("resnet3d_34", {}),
+    "r3d34_shortcutA": ("resnet3d_34", {"shortcut": "A"}),
+    "r3d50": ("resnet3d_50", {}),
+    "r3d101": ("resnet3d_101", {}),
+    "r3d152": ("resnet3d_152", {}),
+    "r3d200": ("resnet3d_200", {}),
+}
+# One network a family and option in `make test`; the deeper ones repeat the same code for longer.
+DEEP = {"r3d34", "r3d34_shortcutA", "r3d101", "r3d152", "r3d200"}
+
+
+class Recorded:
+    """One recorded network: what was fed, what came out, and ours filled with the same tensors."""
+
+    def __init__(self, name):
+        self.name, self.options = GOLDENS[name]
+        record = json.loads(gzip.decompress((HERE / f"{name}.json.gz").read_bytes()))
+        self.parameters = record["parameters"]
+        self.shapes = {key: tuple(shape) for key, shape in record["state_dict"].items()}
+        self.tensors = {key: torch.from_numpy(value) for key, value in fill.state_dict(record["state_dict"]).items()}
+        self.clip = torch.from_numpy(fill.clip(record["input"]))
+        self.logits = torch.tensor(record["logits"], dtype=torch.float64)
+
+    def network(self):
+        with torch.device("meta"):
+            model = create_model(self.name, len(self.logits), self.clip.shape[1], **self.options)
+        model.load_state_dict(self.tensors, assign=True)
+        return model.eval()
+
+    def error(self, model, dtype):
+        with torch.no_grad():
+            out = model(self.clip.to(dtype)).squeeze(0).double()
+        return (torch.linalg.vector_norm(out - self.logits) / torch.linalg.vector_norm(self.logits)).item()
+
+
+def test_every_recording_is_replayed():
+    assert sorted(path.name.removesuffix(".json.gz") for path in HERE.glob("*.json.gz")) == sorted(GOLDENS)
+
+
+@pytest.mark.parametrize(
+    "golden", [pytest.param(name, marks=pytest.mark.slow if name in DEEP else ()) for name in GOLDENS]
+)
+def test_recorded_logits_come_out(golden, tmp_path):
+    recorded = Recorded(golden)
+    model = recorded.network()
+
+    assert {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()} == recorded.shapes
+    assert list(model.state_dict()) == list(recorded.shapes)
+    assert sum(parameter.numel() for parameter in model.parameters()) == recorded.parameters
+    assert recorded.error(model, torch.float64) < 1e-6
+
+    path = tmp_path / "w.safetensors"
+    labels = LabelMap.unknown(len(recorded.logits))
+    save_weights(
+        path, model, ModelCard(recorded.name, recorded.options, len(recorded.clip[0]), labels, InputSpec(), {})
+    )
+    assert recorded.error(load_model(path), torch.float32) < 1e-3
+
+
+@pytest.fixture(scope="module")
+def resnet3d_18():
+    return Recorded("r3d18")
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "conv1.weight",
+        "bn1.running_mean",
+        "layer1.0.conv1.weight",
+        "layer2.0.downsample.0.weight",
+        "layer3.1.bn2.bias",
+        "layer4.0.conv2.weight",
+        "fc.bias",
+    ],
+)
+def test_a_single_altered_number_is_noticed(resnet3d_18, key):
+    model = resnet3d_18.network()
+    tensor = model.state_dict()[key]
+    middle = tuple(
+        size // 2 for size in tensor.shape
+    )  # of a kernel too: at 16 frames its edges in layer4 see padding only
+    before = tensor[middle].clone()
+    tensor[middle] += 0.01
+    try:
+        assert resnet3d_18.error(model, torch.float64) > 1e-6
+    finally:
+        tensor[middle] = before
