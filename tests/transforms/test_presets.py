@@ -1,0 +1,187 @@
+"""The training and evaluation roads from frames to network input."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from kinema.core.errors import DataError, UsageError
+from kinema.core.spec import ClipSpec, InputSpec
+from kinema.transforms.functional import normalise, to_model_axes
+from kinema.transforms.presets import AugmentSpec, EvalTransform, TrainTransform
+
+INPUT = InputSpec(clip=ClipSpec(frames=4), size_px=32, short_side_px=40)
+FLOW = InputSpec(modality="flow", size_px=32, short_side_px=40, mean=(0.5, 0.5), std=(0.5, 0.5))
+QUIET = AugmentSpec(crop="center", flip=0.0)
+
+
+def pixels(*shape, seed=0):
+    return torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def positions(height, width):
+    """Frames whose pixels tell where they were: channel 0 the row, channel 1 the column, channel 2 the frame."""
+    rows = torch.arange(height).view(1, 1, -1, 1).expand(4, 1, height, width)
+    columns = torch.arange(width).view(1, 1, 1, -1).expand(4, 1, height, width)
+    times = torch.arange(4).view(-1, 1, 1, 1).expand(4, 1, height, width)
+    return torch.cat([rows, columns, times], dim=1).to(torch.uint8)
+
+
+def test_evaluation_sees_the_centre():
+    clip = EvalTransform(INPUT).clip(positions(40, 60))
+    assert clip.shape == (4, 3, 32, 32)
+    assert clip[:, 0].min() == 4
+    assert clip[:, 1].min() == 14
+    assert clip[:, 2, 0, 0].tolist() == [0, 1, 2, 3]
+
+
+def test_evaluation_scales_frames_of_another_size_first():
+    large = EvalTransform(INPUT).clip(positions(80, 120)).float()
+    assert large[0, 0, 0, 0] == pytest.approx(8, abs=1)
+    assert large[0, 0, -1, 0] == pytest.approx(71, abs=1)
+
+
+@pytest.mark.parametrize("crop", ["random-resized", "center"])
+def test_the_full_frame_may_be_looked_at(crop):
+    full = replace(INPUT, crop="full")
+    augment = AugmentSpec(crop=crop, scale=(1.0, 1.0), ratio=(1.5, 1.5))
+    for transform in (EvalTransform(full), TrainTransform(full, augment)):
+        clip = transform.clip(positions(40, 60), np.random.default_rng(0)).float()
+        assert clip.shape == (4, 3, 32, 32)
+        assert clip[0, 0, [0, -1], 0].tolist() == pytest.approx([0, 39], abs=1)
+        assert clip[0, 1, 0, [0, -1]].tolist() == pytest.approx([0, 59], abs=1)
+
+
+def test_evaluation_is_the_same_alone_and_in_any_batch():
+    transform = EvalTransform(INPUT)
+    batch = torch.stack([transform.clip(pixels(4, 3, 40, 50, seed=seed)) for seed in range(3)])
+    together = transform.batch(batch)
+    assert together.shape == (3, 3, 4, 32, 32)
+    assert torch.equal(together[1:2], transform.batch(batch[1:2]))
+    assert torch.equal(together.flip(0), transform.batch(batch.flip(0)))
+    assert torch.equal(together, normalise(to_model_axes(batch), INPUT))
+
+
+@pytest.mark.parametrize("augment", [AugmentSpec(), AugmentSpec(crop="corner")])
+def test_one_draw_a_clip(augment):
+    still = pixels(1, 3, 40, 60).expand(4, -1, -1, -1)
+    transform = TrainTransform(INPUT, augment)
+    rng = np.random.default_rng(0)
+    drawn = [transform.clip(still, rng) for _ in range(8)]
+    for clip in drawn:
+        assert clip.shape == (4, 3, 32, 32)
+        assert clip.dtype == torch.uint8
+        assert torch.equal(clip, clip[:1].expand_as(clip))
+    assert any(not torch.equal(drawn[0], clip) for clip in drawn[1:])
+
+
+@pytest.mark.parametrize("crop", ["random-resized", "corner", "center"])
+def test_the_same_seed_gives_the_same_clip(crop):
+    transform, frames = TrainTransform(INPUT, AugmentSpec(crop=crop)), pixels(4, 3, 40, 60)
+    first, second = (transform.clip(frames, np.random.default_rng(7)) for _ in range(2))
+    assert torch.equal(first, second)
+
+
+def test_training_without_chance_is_evaluation():
+    train, evaluate, frames = TrainTransform(INPUT, QUIET), EvalTransform(INPUT), pixels(4, 3, 40, 60)
+    clip = train.clip(frames, np.random.default_rng(0))
+    assert torch.equal(clip, evaluate.clip(frames))
+    assert torch.equal(train.batch(clip[None], seeded()), evaluate.batch(clip[None]))
+
+
+@pytest.mark.parametrize(("scale", "whole"), [((1.0, 1.0), True), ((0.25, 0.3), False)])
+def test_scale_says_how_much_is_seen(scale, whole):
+    transform = TrainTransform(INPUT, AugmentSpec(scale=scale, ratio=(1.0, 1.0)))
+    clip = transform.clip(positions(40, 40), np.random.default_rng(0)).float()
+    seen = clip[0, 0, -1, 0] - clip[0, 0, 0, 0]
+    assert (seen > 36) == whole
+
+
+def test_corner_scales_say_how_much_is_seen():
+    transform = TrainTransform(INPUT, AugmentSpec(crop="corner", corner_scales=(0.8,)))
+    clip = transform.clip(positions(40, 60), np.random.default_rng(0)).float()
+    assert clip[0, 0, -1, 0] - clip[0, 0, 0, 0] == 31  # int(40 · 0.8) = 32 pixels, to the byte
+
+
+@pytest.mark.parametrize(("probability", "low", "high"), [(0.0, 0, 0), (0.5, 60, 140), (1.0, 200, 200)])
+def test_flips(probability, low, high):
+    transform = TrainTransform(INPUT, AugmentSpec(flip=probability))
+    one = pixels(1, 1, 3, 32, 32)
+    out = transform.batch(one.expand(200, -1, -1, -1, -1), seeded())
+    mirrored = EvalTransform(INPUT).batch(one.flip(-1))[0]
+    assert low <= sum(torch.equal(clip, mirrored) for clip in out) <= high
+
+
+@pytest.mark.parametrize("name", ["brightness", "contrast", "saturation", "hue"])
+def test_each_colour_strength_acts_and_stays_the_same_over_frames(name):
+    still = pixels(1, 1, 3, 32, 32).expand(3, 4, -1, -1, -1)
+    transform = TrainTransform(INPUT, AugmentSpec(flip=0.0, **{name: 0.4}))
+    out = transform.batch(still, seeded())
+    assert not torch.allclose(out, EvalTransform(INPUT).batch(still), atol=0.05)
+    assert torch.equal(out, out[:, :, :1].expand_as(out))
+    assert torch.equal(out, transform.batch(still, seeded()))
+
+
+def test_differences_of_a_still_clip_are_zero_whatever_is_drawn():
+    spec = InputSpec(modality="difference", size_px=32, short_side_px=40, mean=(0.0,), std=(0.1,))
+    transform = TrainTransform(spec, AugmentSpec(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.2))
+    still = transform.clip(pixels(1, 3, 40, 60).expand(4, -1, -1, -1), np.random.default_rng(0))
+    out = transform.batch(still[None], seeded())
+    assert out.shape == (1, 1, 3, 32, 32)
+    assert not out.any()
+
+
+def test_flow_is_mirrored_as_motion():
+    batch = pixels(1, 4, 2, 32, 32)
+    out = TrainTransform(FLOW, AugmentSpec(flip=1.0)).batch(batch, seeded())
+    straight = EvalTransform(FLOW).batch(batch)
+    assert torch.allclose(out[:, 0], -straight[:, 0].flip(-1), atol=1e-6)
+    assert torch.equal(out[:, 1], straight[:, 1].flip(-1))
+
+
+def test_flow_has_no_colours():
+    with pytest.raises(UsageError, match="colour jitter on optical flow"):
+        TrainTransform(FLOW, AugmentSpec(hue=0.1))
+
+
+@pytest.mark.parametrize("crop", ["random-resized", "corner", "center"])
+def test_frames_that_cannot_be_used_are_refused(crop):
+    rng = np.random.default_rng(0)
+    for transform in (EvalTransform(INPUT), TrainTransform(INPUT, AugmentSpec(crop=crop))):
+        with pytest.raises(DataError, match="31 x 64 pixels are smaller than the crop of 32") as caught:
+            transform.clip(pixels(4, 3, 31, 64), rng)
+        assert "short_side_px=40" in caught.value.next_step
+        with pytest.raises(DataError, match="2 channels for an input of modality rgb"):
+            transform.clip(pixels(4, 2, 40, 64), rng)
+        with pytest.raises(DataError, match="uint8"):
+            transform.clip(torch.zeros(4, 3, 40, 64), rng)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"crop": "middle"},
+        {"scale": (0.0, 1.0)},
+        {"scale": (0.5, 0.25)},
+        {"scale": (0.5, 1.5)},
+        {"ratio": (0.0, 1.0)},
+        {"ratio": (2.0, 1.0)},
+        {"corner_scales": ()},
+        {"corner_scales": (1.2,)},
+        {"flip": 1.1},
+        {"flip": -0.1},
+        {"brightness": -0.1},
+        {"contrast": -0.1},
+        {"saturation": float("nan")},
+        {"hue": 0.6},
+    ],
+)
+def test_impossible_augmentation_is_refused(wrong):
+    with pytest.raises(UsageError, match=next(iter(wrong))) as caught:
+        AugmentSpec(**wrong)
+    assert caught.value.allowed
