@@ -19,6 +19,8 @@ _MISSING = 1e6
 # Differences below this many decimals are ties, whatever order a processor adds numbers in.
 _DECIMALS = 6
 _ROUNDS = 20
+# Among more kinds of units than this, dealing and moving leave nothing worth the time of swaps.
+_SWAPPED_KINDS = 500
 
 
 def deal(units: Sequence[str], targets: Sequence[int], shares: Sequence[float], *, seed: int) -> NDArray[np.int64]:
@@ -105,7 +107,7 @@ class _Table:
             if part == home:
                 continue
             # The first candidate is a move: a swap with nothing.
-            others = self.distinct(part)
+            others = self.distinct(part) if self.kind.max() < _SWAPPED_KINDS else np.empty(0, dtype=np.int64)
             coming = np.vstack([np.zeros_like(self.counts[:1]), self.counts[others]])  # (1 + O, C)
             moved = coming - self.counts[unit]
             before = self.cost(self.held[[home, part]], self.wanted[[home, part]]).sum()

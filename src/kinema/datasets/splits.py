@@ -274,7 +274,7 @@ def _deal(manifest: Manifest, rule: SplitRule, rows: NDArray[np.int64], shares: 
         raise DataError(
             f"{len(scarce)} classes have too few {what} for {len(shares)} parts:\n{listing(scarce)}",
             allowed=f"{len(shares)} {what} or more in every class, so that each part can have one",
-            next_step=f"add {what}, take fewer folds, or give val a fraction of 0",
+            next_step=f"add {what}, take fewer folds, or give val (or test) no share",
         )
     return deal(units, targets, shares, seed=rule.seed)
 
