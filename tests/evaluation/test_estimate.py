@@ -112,3 +112,4 @@ def test_undefined_draws_are_counted():
 
 def test_text():
     assert str(Estimate(0.9523, 0.8691, 0.9836, 63, "")) == "0.95 [0.87, 0.98]"
+    assert str(Estimate(0.9523, 0.9451, 0.9586, 3783, "")) == "0.952 [0.945, 0.959]"

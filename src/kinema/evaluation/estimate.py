@@ -43,10 +43,16 @@ class Estimate:
         """Half the length of the interval; None where there is none."""
         return None if self.low is None or self.high is None else (self.high - self.low) / 2
 
+    @property
+    def decimals(self) -> int:
+        """How many decimals are worth showing: 2, or 3 where the interval is narrower than 0.02."""
+        return 3 if self.half_width is not None and self.half_width < 0.01 else 2
+
     def __str__(self) -> str:
+        digits = self.decimals
         if self.low is None or self.high is None:
-            return f"{self.value:.2f} [no interval]"
-        return f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}]"
+            return f"{self.value:.{digits}f} [no interval]"
+        return f"{self.value:.{digits}f} [{self.low:.{digits}f}, {self.high:.{digits}f}]"
 
 
 def wilson(successes: int, n: int) -> Estimate:
