@@ -76,19 +76,27 @@ def test_a_lone_frame_lasts_a_while():
     fps=st.one_of(st.none(), st.floats(1, 60)),
     stride=st.integers(1, 5),
     frames=st.integers(1, 20),
+    speed=st.floats(0.5, 2),
     data=st.data(),
 )
-def test_every_clip_is_whole_and_within(gaps, fps, stride, frames, data):
+def test_every_clip_is_whole_and_within(gaps, fps, stride, frames, speed, data):
     times = tuple(np.cumsum([0.0, *gaps]))
     spec = ClipSpec(frames=frames, stride=stride, fps=fps)
-    count = start_count(times, spec)
+    count = start_count(times, spec, speed=speed)
     start = data.draw(st.integers(0, count - 1))
-    clip = clip_at(times, spec, start)
+    clip = clip_at(times, spec, start, speed=speed)
     assert len(clip) == frames
     assert clip[0] == start
     assert all(0 <= i < len(times) for i in clip)
     if count > 1:  # long enough: nothing was padded
         assert list(clip) == sorted(clip)
+
+
+@pytest.mark.parametrize("spec", [ClipSpec(frames=3, stride=2), ClipSpec(frames=3, fps=5)])
+def test_speed_widens_the_grid(spec):
+    assert clip_at(TEN, spec, 0, speed=1.5) == (0, 3, 6)
+    assert clip_at(TEN, spec, 0, speed=0.5) == (0, 1, 2)
+    assert start_count(TEN, spec, speed=1.5) == 4
 
 
 def test_pad_leaves_enough_alone():

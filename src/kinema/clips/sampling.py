@@ -30,21 +30,25 @@ TIE_SECONDS = 1e-6
 _LONE_FRAME_SECONDS = 0.04
 
 
-def grid(times: Sequence[float], spec: ClipSpec, start: int = 0) -> tuple[int, ...]:
+def grid(times: Sequence[float], spec: ClipSpec, start: int = 0, *, speed: float = 1.0) -> tuple[int, ...]:
     """Indices of all frames of the clip grid that begins at frame `start`, to the end of the video.
 
     Args:
         times: seconds (T,), ascending, of every frame; at least one.
         spec: `stride` or `fps` is used, `frames` is not.
         start: index of the first frame, in [0, T).
+        speed: above 1 widens the grid, so that the clip runs faster than the video.
     """
     if not 0 <= start < len(times):
         raise DataError(f"a clip starting at frame {start} of {len(times)}", allowed=f"0 to {len(times) - 1}")
     if spec.fps is None:
-        return tuple(range(start, len(times), spec.stride))
+        step = spec.stride * speed
+        count = int((len(times) - 1 - start) / step) + 1
+        return tuple(start + int(k * step) for k in range(count))
+    fps = spec.fps / speed
     moments = np.asarray(times, dtype=np.float64)
-    count = int(np.floor((moments[-1] - moments[start]) * spec.fps + TIE_SECONDS * spec.fps)) + 1
-    wanted = moments[start] + np.arange(count) / spec.fps
+    count = int(np.floor((moments[-1] - moments[start] + TIE_SECONDS) * fps)) + 1
+    wanted = moments[start] + np.arange(count) / fps
     return tuple(int(i) for i in _shown_at(moments, wanted))
 
 
@@ -53,9 +57,9 @@ def end_seconds(times: Sequence[float]) -> float:
     return times[-1] + (times[-1] - times[-2] if len(times) > 1 else _LONE_FRAME_SECONDS)
 
 
-def clip_at(times: Sequence[float], spec: ClipSpec, start: int) -> tuple[int, ...]:
+def clip_at(times: Sequence[float], spec: ClipSpec, start: int, *, speed: float = 1.0) -> tuple[int, ...]:
     """Indices (frames,) of the clip that starts at frame `start`, padded where the video ends early."""
-    return pad(grid(times, spec, start)[: spec.frames], spec)
+    return pad(grid(times, spec, start, speed=speed)[: spec.frames], spec)
 
 
 def pad(indices: Sequence[int], spec: ClipSpec) -> tuple[int, ...]:
@@ -78,11 +82,11 @@ def pad(indices: Sequence[int], spec: ClipSpec) -> tuple[int, ...]:
     return tuple(indices[k % len(indices)] for k in range(spec.frames))
 
 
-def start_count(times: Sequence[float], spec: ClipSpec) -> int:
+def start_count(times: Sequence[float], spec: ClipSpec, *, speed: float = 1.0) -> int:
     """How many start frames [0, count) give a clip that ends within the video; at least 1 (padded)."""
     if spec.fps is None:
-        return max(1, len(times) - (spec.frames - 1) * spec.stride)
-    span = (spec.frames - 1) / spec.fps
+        return max(1, len(times) - int((spec.frames - 1) * spec.stride * speed))
+    span = (spec.frames - 1) / spec.fps * speed
     fitting = np.searchsorted(np.asarray(times), times[-1] - span + TIE_SECONDS, side="right")
     return max(1, int(fitting))
 
