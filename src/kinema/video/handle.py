@@ -1,0 +1,215 @@
+"""One open container: its packets, its decoded pictures, and FFmpeg's failures as reasons a person can read.
+
+FFmpeg conceals what is broken and says so on stderr, if at all. Here every sign it gives (errors of
+the demuxer and the decoder, packets and pictures it flags) is handed to the caller, and nothing is printed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import av
+from av.stream import Discard, Disposition
+from av.video.stream import VideoStream
+
+from kinema.core.errors import MediaError, UsageError, nearest
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.packet import Packet
+    from av.video.frame import VideoFrame
+    from typing_extensions import Self
+
+__all__ = ["Handle", "Keyframe", "Report", "reason_of"]
+
+Report = Callable[[int | None, str], None]
+"""Takes the time of what is broken (in units of the time base; None: unknown) and the reason."""
+
+
+@dataclass(frozen=True)
+class Keyframe:
+    """A packet that decodes without any other.
+
+    Attributes:
+        pts: presentation time, in units of the stream's time base.
+        dts: decoding time likewise, at most `pts`.
+    """
+
+    pts: int
+    dts: int
+
+
+class Handle:
+    """An open file or stream and the one video stream in it that is read; a context manager.
+
+    Args:
+        source: a path, or a URL where `timeouts` are given.
+        threads: decoder threads; 1 decodes in the calling thread and starts none.
+        timeouts: seconds to wait for (opening, each packet); None waits for ever, as local files allow.
+        options: FFmpeg's options for the container.
+
+    Raises:
+        MediaError: the source cannot be opened, or holds no video.
+        UsageError: less than one thread.
+    """
+
+    def __init__(
+        self,
+        source: Path | str,
+        *,
+        threads: int = 1,
+        timeouts: tuple[float, float] | None = None,
+        options: dict[str, str] | None = None,
+    ) -> None:
+        if threads < 1:
+            raise UsageError(f"{threads} decoder threads", allowed="1 or more")
+        self.source = source
+        self.threads = threads
+        self._timeouts = timeouts
+        self._options = options or {}
+        self.container, self.stream = self._open()
+        self._at_start = True
+
+    def _open(self) -> tuple[InputContainer, VideoStream]:
+        options = self._options
+        url = str(self.source)
+        if self._timeouts is None:
+            _check_file(Path(self.source))
+            # A colon in a name is no protocol, and a playlist on disk must not reach for the network.
+            url = f"file:{url}"
+            options = {"protocol_whitelist": "file", **options}
+        try:
+            container = av.open(url, "r", options=options, metadata_errors="replace", timeout=self._timeouts)
+        except (av.FFmpegError, OSError, ValueError) as error:
+            reason = reason_of(error, self._timeouts)
+            if isinstance(error, av.error.InvalidDataError):
+                reason = "not a video, or one that is damaged or cut off where its index is"
+            raise MediaError(self.source, reason, next_step=_NEXT_STEP) from error
+        stream = container.streams.best("video")
+        # Cover pictures of songs count as video too; a codec that FFmpeg lacks has no context.
+        if (
+            not isinstance(stream, VideoStream)
+            or stream.codec_context is None
+            or Disposition.attached_pic in stream.disposition
+        ):
+            kinds = ", ".join(sorted({each.type for each in container.streams})) or "nothing"
+            container.close()
+            raise MediaError(
+                self.source, f"no video in it that can be decoded, only {kinds}", allowed="a file with a video stream"
+            )
+        self._prepare(container, stream)
+        return container, stream
+
+    def _prepare(self, container: InputContainer, stream: VideoStream) -> None:
+        for other in container.streams:
+            if other.index != stream.index:
+                other.discard = Discard.all
+        stream.thread_count = self.threads
+        if self.threads > 1:
+            stream.thread_type = "AUTO"
+        if stream.codec_context.name == "mjpeg":
+            # Its pictures stand alone, and without this its decoder never tells that one is broken.
+            stream.codec_context.options = {"err_detect": "explode"}
+
+    def packets(self, report: Report) -> Iterator[Packet[VideoStream]]:
+        """Packets from where the container stands, the last one empty (it flushes the decoder); errors are reported."""
+        self._at_start = False
+        try:
+            yield from self.container.demux(self.stream)
+        except (av.FFmpegError, OSError) as error:
+            report(None, f"reading stops early: {reason_of(error, self._timeouts)}")
+
+    def pictures(self, report: Report, packets: Iterator[Packet[VideoStream]] | None = None) -> Iterator[VideoFrame]:
+        """Decoded pictures of `packets` (from where the container stands) in the order they are shown."""
+        for packet in self.packets(report) if packets is None else packets:
+            if packet.is_corrupt:
+                report(packet.pts, "a picture arrives incomplete")
+            try:
+                decoded = self.stream.decode(packet)
+            except (av.FFmpegError, OSError) as error:
+                report(packet.pts, f"a picture cannot be decoded: {reason_of(error)}")
+                continue
+            for picture in decoded:
+                if picture.is_corrupt:
+                    report(picture.pts, "a picture decodes with errors")
+                yield picture
+
+    def packets_from(self, key: Keyframe | None, report: Report) -> Iterator[Packet[VideoStream]]:
+        """Packets from keyframe `key` on (None: all), wherever the container stands now.
+
+        Containers differ in whether they seek by decoding or by presentation time, and some miss. So
+        both are tried, what arrives is checked, and what no seek finds is found by reading from the start.
+        """
+        if key is not None:
+            for time in (key.pts, key.dts):
+                found = self._sought(time, key, report)
+                if found is not None:
+                    return found
+        self.rewind()
+        packets = self.packets(report)
+        return packets if key is None else _after(packets, key, strictly=False) or packets
+
+    def _sought(self, time: int, key: Keyframe, report: Report) -> Iterator[Packet[VideoStream]] | None:
+        try:
+            self.container.seek(time, stream=self.stream)
+        except (av.FFmpegError, OSError):
+            self._at_start = False
+            return None
+        return _after(self.packets(report), key, strictly=True)
+
+    def rewind(self) -> None:
+        """Stand at the very first packet again; by opening anew, since not every container seeks there."""
+        if not self._at_start:
+            self.close()
+            self.container, self.stream = self._open()
+            self._at_start = True
+
+    def close(self) -> None:
+        """Release the file; more than once does no harm."""
+        self.container.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def reason_of(error: Exception, timeouts: tuple[float, float] | None = None) -> str:
+    """What FFmpeg's `error` means to a person."""
+    if isinstance(error, av.error.ExitError) and timeouts is not None:
+        return f"no answer within {timeouts[0]:g} s when opening, or {timeouts[1]:g} s while reading"
+    return str(getattr(error, "strerror", None) or error)
+
+
+_NEXT_STEP = "play the file in another program; if that fails too, copy it again from where it came"
+
+
+def _check_file(path: Path) -> None:
+    """Answer the plain mistakes before FFmpeg answers them with a number."""
+    if path.is_dir():
+        raise MediaError(path, "it is a folder", allowed="one video file")
+    if not path.exists():
+        siblings = [each.name for each in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise MediaError(path, f"no such file{nearest(path.name, siblings)}", allowed="a video file that exists")
+    if path.stat().st_size == 0:
+        raise MediaError(path, "the file is empty", next_step="copy it again from where it came")
+
+
+def _after(
+    packets: Iterator[Packet[VideoStream]], key: Keyframe, *, strictly: bool
+) -> Iterator[Packet[VideoStream]] | None:
+    """`packets` from `key` on; None when they start behind it (`strictly`: give up at the first later one)."""
+    for packet in packets:
+        if packet.is_keyframe and packet.pts == key.pts:
+            return chain([packet], packets)
+        if strictly and (packet.dts is None or packet.dts > key.dts):
+            return None
+    return None
