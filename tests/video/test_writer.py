@@ -125,6 +125,13 @@ def test_keyframe_interval(tmp_path: Path) -> None:
     assert decode(tmp_path / "keys.mp4")[2]["keys"] == [0, 5, 10]
 
 
+def test_a_preset_reaches_the_encoder(tmp_path: Path) -> None:
+    for preset in ("ultrafast", "slow"):
+        write(tmp_path / f"{preset}.mp4", pictures(), preset=preset)
+    sizes = [(tmp_path / f"{preset}.mp4").stat().st_size for preset in ("ultrafast", "slow")]
+    assert sizes[0] > sizes[1]
+
+
 def test_odd_sides_fit_a_format_with_full_chroma(tmp_path: Path) -> None:
     write(tmp_path / "odd.mp4", pictures(3, (47, 31)), size=(47, 31), **LOSSLESS)
     assert decode(tmp_path / "odd.mp4")[0].shape == (3, 31, 47, 3)
@@ -142,6 +149,7 @@ def test_odd_sides_fit_a_format_with_full_chroma(tmp_path: Path) -> None:
         ({"pixel_format": "yuv421q"}, "no pixel format is called 'yuv421q'"),
         ({"codec": "h26x"}, "no encoder is called 'h26x'"),
         ({"codec": "ffv1"}, "crf 23 for ffv1"),
+        ({"codec": "ffv1", "crf": None, "preset": "fast"}, "preset 'fast' for ffv1"),
         ({"name": "clip.xyz"}, "no container is known for clip.xyz"),
     ],
 )

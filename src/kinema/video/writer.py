@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import av
 import numpy as np
 import torch
+from av.video.reformatter import VideoReformatter
 
 from kinema.core.atomic import replacing
 from kinema.core.errors import DataError, UsageError
@@ -43,6 +44,7 @@ class VideoWriter:
         size: (width, height) in pixels of every frame.
         codec: FFmpeg's name of the encoder.
         crf: constant-quality factor, lower is better, 0 is lossless for x264; None for encoders without one.
+        preset: speed against size, such as "veryfast" for x264; None leaves it to the encoder.
         keyframe_interval_frames: most frames from one keyframe to the next; seeking decodes at most so many.
         pixel_format: FFmpeg's name of the stored format. `yuv420p` plays everywhere but needs even sides.
         time_base: seconds a unit of the times passed to `write`, for a variable frame rate; None writes
@@ -62,6 +64,7 @@ class VideoWriter:
         *,
         codec: str = "libx264",
         crf: int | None = 23,
+        preset: str | None = None,
         keyframe_interval_frames: int = 50,
         pixel_format: str = "yuv420p",
         time_base: Fraction | None = None,
@@ -81,7 +84,9 @@ class VideoWriter:
         self._codec = codec
         self._crf = crf
         self._keyframe_interval_frames = keyframe_interval_frames
+        self._preset = preset
         self._pixel_format = pixel_format
+        self._reformatter = VideoReformatter()  # keeps its tables from frame to frame
         self._last_pts: int | None = None
         self._cleanup = ExitStack()
         self._container: Any = None
@@ -140,7 +145,8 @@ class VideoWriter:
         pixels = self._as_pixels(frames)
         times = self._times(len(pixels), pts)
         for picture, time in zip(pixels, times, strict=True):
-            frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format=self._pixel_format)
+            rgb = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame = self._reformatter.reformat(rgb, format=self._pixel_format)
             frame.pts = time
             frame.time_base = self._unit
             frame.duration = round(1 / (self.fps * self._unit))
@@ -167,10 +173,16 @@ class VideoWriter:
         if self._pixel_format.startswith("yuv"):
             context.colorspace = _MATRIX_SMPTE170M
             context.color_range = _RANGE_LIMITED
+        options: dict[str, str] = {}
         if self._crf is not None:
             if not self._codec.startswith(("libx26", "libvpx", "libsvtav1", "libaom")):
                 raise UsageError(f"crf {self._crf} for {self._codec}, which knows no constant quality", allowed="None")
-            context.options = {"crf": str(self._crf)}
+            options["crf"] = str(self._crf)
+        if self._preset is not None:
+            if not self._codec.startswith(("libx26", "libsvtav1")):
+                raise UsageError(f"preset '{self._preset}' for {self._codec}, which knows none", allowed="None")
+            options["preset"] = self._preset
+        context.options = options
         return stream
 
     def _as_pixels(self, frames: np.ndarray[Any, Any] | torch.Tensor) -> np.ndarray[Any, Any]:
