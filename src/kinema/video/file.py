@@ -9,18 +9,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-import av
-import torch
-
 from kinema.core.errors import MediaError, UsageError
 from kinema.video.cursor import Cursor, Heard
 from kinema.video.frame import Frames
 from kinema.video.handle import Handle
-from kinema.video.picture import Layout, Painter
+from kinema.video.picture import Layout, Painter, check_short_side
 from kinema.video.probe import VideoInfo, describe
 from kinema.video.timeline import Timeline, read_timeline
 
 if TYPE_CHECKING:
+    import torch
     from av.video.frame import VideoFrame
     from typing_extensions import Self
 
@@ -73,8 +71,7 @@ class VideoFile:
     def __init__(
         self, path: Path | str, *, short_side_px: int | None = None, strict: bool = True, threads: int = 1
     ) -> None:
-        if short_side_px is not None and short_side_px < 1:
-            raise UsageError(f"a short side of {short_side_px} pixels", allowed="1 pixel or more")
+        check_short_side(short_side_px)
         self.path = path
         self.short_side_px = short_side_px
         self.strict = strict
@@ -158,8 +155,9 @@ class VideoFile:
         canvas: torch.Tensor | None = None
         for position, index in enumerate(wanted):
             picture = self._picture(index)
-            canvas = self._canvas(picture, len(wanted)) if canvas is None else canvas
-            self._paint(picture, canvas[position])
+            painter = self._painter_for(picture)
+            canvas = painter.canvas(len(wanted)) if canvas is None else canvas
+            painter.paint(picture, canvas[position])
         assert canvas is not None  # there is at least one index
         frames = Frames(canvas, tuple(self.pts[index] for index in wanted), self._timeline.time_base)
         position_of = {index: position for position, index in enumerate(wanted)}
@@ -202,10 +200,11 @@ class VideoFile:
     def _chunk(self, cursor: Cursor, last: int, size: int) -> Frames:
         """Up to `size` frames from the cursor's on, all before index `last`; leaves the cursor behind them."""
         assert cursor.picture is not None  # asked for only while there is one
-        canvas = self._canvas(cursor.picture, min(size, last - cursor.index))
+        painter = self._painter_for(cursor.picture)
+        canvas = painter.canvas(min(size, last - cursor.index))
         pts: list[int] = []
         while cursor.picture is not None and cursor.index < last and len(pts) < len(canvas):
-            self._paint(cursor.picture, canvas[len(pts)])
+            painter.paint(cursor.picture, canvas[len(pts)])
             pts.append(self.pts[cursor.index])
             cursor.advance()
         return Frames(canvas[: len(pts)], tuple(pts), self._timeline.time_base)
@@ -226,20 +225,12 @@ class VideoFile:
             raise damage_error(self.path, self._damage(cursor.heard))
         return cursor.picture
 
-    def _canvas(self, picture: VideoFrame, count: int) -> torch.Tensor:
-        """Uninitialised uint8 (count, 3, H, W) for frames laid out as `picture` is."""
+    def _painter_for(self, picture: VideoFrame) -> Painter:
+        """The painter of this file, whose layout any of its pictures tells."""
         if self._painter is None:
             aspect = self._handle.stream.sample_aspect_ratio
-            self._painter = Painter(Layout.of(picture, aspect, self.short_side_px))
-        layout = self._painter.layout
-        return torch.empty((count, 3, layout.height_px, layout.width_px), dtype=torch.uint8)
-
-    def _paint(self, picture: VideoFrame, target: torch.Tensor) -> None:
-        assert self._painter is not None  # made with the canvas
-        try:
-            self._painter.paint(picture, target.numpy())
-        except (av.FFmpegError, ValueError) as error:
-            raise MediaError(self.path, f"{picture.format.name} pixels cannot be converted: {error}") from error
+            self._painter = Painter(self.path, Layout.of(picture, aspect, self.short_side_px))
+        return self._painter
 
     def _damage(self, heard: Heard) -> tuple[Damage, ...]:
         places = sorted(heard.places.values(), key=lambda place: (place[0] is not None, place[0] or 0))

@@ -5,19 +5,21 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import av
 import numpy as np
+import torch
 from av.sidedata.sidedata import Type
 from av.video.reformatter import VideoReformatter
 
-from kinema.core.errors import UsageError
+from kinema.core.errors import MediaError, UsageError
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
     from av.video.frame import VideoFrame
 
-__all__ = ["Layout", "Painter"]
+__all__ = ["Layout", "Painter", "check_short_side"]
 
 # swscale's flags, by number because PyAV 17 names only some of them. Its bilinear filter widens with the
 # reduction, so shrinking averages (as Pillow's and torchvision's antialiased bilinear does). Full chroma,
@@ -69,8 +71,7 @@ class Layout:
         Raises:
             UsageError: a short side of less than one pixel.
         """
-        if short_side_px is not None and short_side_px < 1:
-            raise UsageError(f"a short side of {short_side_px} pixels", allowed="1 pixel or more")
+        check_short_side(short_side_px)
         transposed, flip_horizontal, flip_vertical = _orientation(picture)
         aspect = Fraction(pixel_aspect or 1)
         width, height = picture.width * max(aspect, Fraction(1)), picture.height / min(aspect, Fraction(1))
@@ -89,6 +90,12 @@ class Layout:
         return 180 if self.flip_vertical else 0
 
 
+def check_short_side(short_side_px: int | None) -> None:
+    """UsageError unless frames can be scaled to it."""
+    if short_side_px is not None and short_side_px < 1:
+        raise UsageError(f"a short side of {short_side_px} pixels", allowed="1 pixel or more")
+
+
 class Painter:
     """Converts the pictures of one video; one swscale context, kept for all of them.
 
@@ -97,23 +104,36 @@ class Painter:
     become 8 bit, transparency is dropped, interlaced pictures stay as they are.
     """
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, source: Path | str, layout: Layout) -> None:
         self.layout = layout
+        self._source = source
         self._scaler = VideoReformatter()
 
-    def paint(self, picture: VideoFrame, target: npt.NDArray[np.uint8]) -> None:
-        """Write `picture` into `target`, uint8 (3, height_px, width_px) RGB."""
+    def canvas(self, count: int) -> torch.Tensor:
+        """Uninitialised uint8 (count, 3, height_px, width_px)."""
+        return torch.empty((count, 3, self.layout.height_px, self.layout.width_px), dtype=torch.uint8)
+
+    def paint(self, picture: VideoFrame, target: torch.Tensor) -> None:
+        """Write `picture` into `target`, uint8 (3, height_px, width_px) RGB.
+
+        Raises:
+            MediaError: swscale does not know the stored pixel format.
+        """
         layout = self.layout
         width, height = layout.width_px, layout.height_px
         if layout.transposed:
             width, height = height, width
-        planar = self._scaler.reformat(picture, width, height, _PLANAR_RGB, interpolation=_SCALING, threads=1)
+        try:
+            planar = self._scaler.reformat(picture, width, height, _PLANAR_RGB, interpolation=_SCALING, threads=1)
+        except (av.FFmpegError, ValueError) as error:
+            raise MediaError(self._source, f"{picture.format.name} pixels cannot be converted: {error}") from error
+        pixels = target.numpy()  # shares memory with the tensor
         plane: Any  # offers the buffer protocol, which PyAV's type stubs do not say
         for channel, plane in zip(_CHANNEL_OF_PLANE, planar.planes, strict=True):
             # Rows are padded to the line size, which vector code likes round.
             stored = np.frombuffer(plane, np.uint8).reshape(height, plane.line_size)[:, :width]
             upright = stored.T if layout.transposed else stored
-            target[channel] = upright[
+            pixels[channel] = upright[
                 :: -1 if layout.flip_vertical else 1,
                 :: -1 if layout.flip_horizontal else 1,
             ]

@@ -1,0 +1,127 @@
+"""What a person names (files, patterns, folders, URLs) -> a list of videos, and an open reader for each."""
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
+from glob import glob
+from pathlib import Path
+
+from kinema.core.errors import MediaError, UsageError, nearest
+from kinema.video.file import VideoFile
+from kinema.video.stream import VideoStream
+
+__all__ = ["VIDEO_SUFFIXES", "expand", "is_url", "open_video"]
+
+# fmt: off
+VIDEO_SUFFIXES = frozenset({
+    ".264", ".265", ".3g2", ".3gp", ".asf", ".avi", ".dav", ".flv", ".gif", ".h264", ".h265", ".hevc", ".m2ts",
+    ".m4v", ".mjpeg", ".mjpg", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv", ".ts", ".vob",
+    ".webm", ".wmv",
+})
+# fmt: on
+"""What a file must end in to be taken from a folder or by a pattern. A file named itself may end in anything."""
+
+_MAGIC = set("*?[")
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+
+
+def is_url(source: str) -> bool:
+    """Whether `source` names a stream (`scheme://…`), not a path."""
+    return _URL.match(source) is not None
+
+
+def expand(sources: Sequence[str]) -> list[str]:
+    """The videos that `sources` name, in the order given, each once.
+
+    A name that exists is taken as it is, brackets and stars included. A folder gives all videos in
+    it and below (by `VIDEO_SUFFIXES`, without hidden ones), sorted by path. What does not exist but
+    holds `*`, `?` or `[` is a pattern (`**` for any depth), and gives videos and folders, sorted. URLs stay.
+
+    Raises:
+        MediaError: a name that leads to no video; says which, and the nearest name there is.
+        UsageError: no source at all.
+    """
+    if not sources:
+        raise UsageError("no source", allowed="files, patterns, folders or URLs")
+    found = [video for source in sources for video in ([source] if is_url(source) else _local(source))]
+    return list(dict.fromkeys(found))
+
+
+def open_video(source: str | Path, *, short_side_px: int | None = None, strict: bool = True) -> VideoFile | VideoStream:
+    """A reader for one video, to be used as a context manager.
+
+    Args:
+        source: path of a file, or URL of a stream.
+        short_side_px: what frames are scaled to, see `VideoFile`.
+        strict: whether damage raises or is only noted.
+
+    Raises:
+        MediaError: it cannot be opened, or holds no video.
+    """
+    if is_url(str(source)):
+        return VideoStream(str(source), short_side_px=short_side_px, strict=strict)
+    return VideoFile(_spelled(str(source)), short_side_px=short_side_px, strict=strict)
+
+
+def _local(source: str) -> list[str]:
+    path = _spelled(source)
+    if path.is_dir():
+        videos = sorted(_videos_below(path))
+        if not videos:
+            raise MediaError(
+                source,
+                "a folder without videos",
+                allowed=f"files ending in {', '.join(sorted(VIDEO_SUFFIXES))}",
+                next_step="name a file itself if it is a video under another ending",
+            )
+        return videos
+    if path.exists():
+        return [str(path)]
+    if _MAGIC & set(source):
+        return _matching(source)
+    siblings = [each.name for each in path.parent.iterdir()] if path.parent.is_dir() else []
+    where = "" if path.parent.is_dir() else f" (there is no folder {path.parent})"
+    raise MediaError(
+        source, f"no such file or folder{nearest(path.name, siblings)}{where}", allowed="a path that exists, or a URL"
+    )
+
+
+def _matching(pattern: str) -> list[str]:
+    matches = sorted(glob(pattern, recursive=True))  # noqa: PTH207 - Path.glob takes no absolute pattern
+    videos = [
+        video
+        for match in matches
+        for video in (sorted(_videos_below(Path(match))) if Path(match).is_dir() else [match])
+        if _is_video(video)
+    ]
+    if not videos:
+        reason = "the pattern matches nothing" if not matches else f"none of {len(matches)} matches is a video"
+        raise MediaError(pattern, reason, allowed=f"matches that end in {', '.join(sorted(VIDEO_SUFFIXES))}")
+    return videos
+
+
+def _videos_below(folder: Path) -> Iterator[str]:
+    seen = set()
+    for root, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(root)
+        if real in seen:  # a link that leads back up
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (str(Path(root, name)) for name in files if not name.startswith(".") and _is_video(name))
+
+
+def _is_video(name: str) -> bool:
+    return Path(name).suffix.lower() in VIDEO_SUFFIXES
+
+
+def _spelled(source: str) -> Path:
+    """`source` as the disk spells it: macOS splits Hangul and accents into parts, keyboards join them."""
+    for form in (source, unicodedata.normalize("NFC", source), unicodedata.normalize("NFD", source)):
+        if Path(form).exists():
+            return Path(form)
+    return Path(source)
