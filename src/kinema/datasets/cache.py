@@ -1,0 +1,203 @@
+"""Decoded, pre-shrunk frames kept on disk, so that a second epoch decodes nothing.
+
+What is kept: for each video (or segment of one) all frames at the short side that a network's
+InputSpec asks for, uint8, with their times, in one safetensors file that is memory-mapped when read.
+Where: `$KINEMA_CACHE/frames`, else `$XDG_CACHE_HOME/kinema/frames`, else `~/.cache/kinema/frames`.
+How much: `$KINEMA_CACHE_GIB`, 10 unless set; the files used least recently go first. The folder may
+be deleted at any moment, even while a training runs: what is missing is decoded again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from kinema.core.atomic import replacing
+from kinema.core.errors import MediaError, UsageError
+from kinema.core.progress import Progress
+from kinema.datasets.sample import Sample
+from kinema.video.file import VideoFile
+from kinema.video.frame import Frames
+
+__all__ = ["CachedVideo", "FrameCache", "cache_folder"]
+
+# Raised whenever decoding or scaling changes what a frame looks like, so that old files go unused.
+_FORMAT = 1
+
+
+def cache_folder() -> Path:
+    """Where kinema keeps what it can make again."""
+    chosen = os.environ.get("KINEMA_CACHE")
+    if chosen:
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kinema"
+
+
+@dataclass(frozen=True, repr=False)
+class CachedVideo:
+    """All frames of one video or segment, in memory-mapped form; read like a VideoFile.
+
+    Attributes:
+        data: uint8 (T, C, H, W).
+        pts: T presentation times in units of `time_base`.
+        time_base: seconds a unit.
+    """
+
+    data: torch.Tensor
+    pts: tuple[int, ...]
+    time_base: Fraction
+
+    @property
+    def times(self) -> tuple[float, ...]:
+        """Seconds (T,) of every frame, from the first one held."""
+        return tuple(float((pts - self.pts[0]) * self.time_base) for pts in self.pts)
+
+    def read(self, indices: Sequence[int]) -> Frames:
+        """The frames at `indices`, in that order, repeats allowed."""
+        picked = self.data[torch.as_tensor(list(indices), dtype=torch.long)]
+        return Frames(picked, tuple(self.pts[i] for i in indices), self.time_base)
+
+    def __repr__(self) -> str:
+        return f"CachedVideo({tuple(self.data.shape)})"
+
+
+class FrameCache:
+    """Opens videos at one size, decoding each once.
+
+    Args:
+        short_side_px: what the short side of every frame is scaled to.
+        folder: where to keep frames; `cache_folder() / "frames"` unless given.
+        limit_bytes: most the folder may hold; `$KINEMA_CACHE_GIB` unless given.
+    """
+
+    def __init__(self, short_side_px: int, *, folder: Path | None = None, limit_bytes: int | None = None) -> None:
+        self.short_side_px = short_side_px
+        self.folder = folder or cache_folder() / "frames"
+        self.limit_bytes = _limit_from_environment() if limit_bytes is None else limit_bytes
+
+    def open(self, path: Path, *, start_seconds: float | None = None, end_seconds: float | None = None) -> CachedVideo:
+        """The frames of `path`, or of its segment [start_seconds, end_seconds).
+
+        Raises:
+            MediaError: the file cannot be decoded whole, or the segment holds no frame.
+        """
+        kept = self.folder / f"{self._key(path, start_seconds, end_seconds)}.safetensors"
+        found = _read(kept)
+        if found is not None:
+            return found
+        video = _decode(path, self.short_side_px, start_seconds or 0.0, end_seconds)
+        # One recording of hours would push everything else out and be pushed out in turn.
+        if video.data.nbytes <= self.limit_bytes // 4:
+            self._keep(kept, video)
+        return video
+
+    def fill(self, samples: Sequence[Sample], progress: Progress) -> dict[Path, str]:
+        """Open every sample once, so that training decodes nothing.
+
+        Threads suffice: FFmpeg and the disk work without Python's lock.
+
+        Returns:
+            The files that cannot be decoded whole, each with its reason.
+        """
+        broken: dict[Path, str] = {}
+        with progress.task("reading videos", len(samples), "videos") as task, ThreadPoolExecutor(_cores()) as pool:
+            for sample, reason in zip(samples, pool.map(self._trouble_with, samples), strict=True):
+                if reason:
+                    broken[sample.path] = reason
+                task.advance(note=f"{len(broken)} broken" if broken else "")
+        return broken
+
+    def _trouble_with(self, sample: Sample) -> str:
+        try:
+            self.open(sample.path, start_seconds=sample.start_seconds, end_seconds=sample.end_seconds)
+        except MediaError as error:
+            return error.reason
+        return ""
+
+    def size_bytes(self) -> int:
+        """What the folder holds now."""
+        return sum(size for _, size, _ in self._files())
+
+    def _key(self, path: Path, start_seconds: float | None, end_seconds: float | None) -> str:
+        try:
+            status = path.stat()
+        except OSError as error:
+            raise MediaError(path, error.strerror or str(error)) from error
+        what = (_FORMAT, str(path.resolve()), status.st_size, status.st_mtime_ns, self.short_side_px)
+        return hashlib.sha256(repr((*what, start_seconds, end_seconds)).encode()).hexdigest()[:32]
+
+    def _keep(self, kept: Path, video: CachedVideo) -> None:
+        self._make_room(video.data.nbytes)
+        header = {
+            "numerator": video.time_base.numerator,
+            "denominator": video.time_base.denominator,
+            "pts": list(video.pts),
+        }
+        with replacing(kept) as beside:
+            save_file({"frames": video.data}, beside, metadata={"kinema": json.dumps(header)})
+
+    def _make_room(self, needed_bytes: int) -> None:
+        files = sorted(self._files())
+        held = sum(size for _, size, _ in files)
+        for _, size, path in files:
+            if held + needed_bytes <= self.limit_bytes:
+                return
+            path.unlink(missing_ok=True)  # readers keep their mapping; another process may be faster
+            held -= size
+
+    def _files(self) -> list[tuple[float, int, Path]]:
+        """(last use, size, path) of every file that is still there when asked."""
+        entries = []
+        for path in self.folder.glob("*.safetensors"):
+            try:
+                status = path.stat()
+            except FileNotFoundError:
+                continue
+            entries.append((status.st_mtime, status.st_size, path))
+        return entries
+
+
+def _decode(path: Path, short_side_px: int, start_seconds: float, end_seconds: float | None) -> CachedVideo:
+    with VideoFile(path, short_side_px=short_side_px) as video:
+        parts = list(video.frames(start_seconds=start_seconds, end_seconds=end_seconds))
+    if not parts:
+        raise MediaError(path, f"no frame between {start_seconds} s and {end_seconds} s")
+    frames = Frames.join(parts)
+    return CachedVideo(frames.data, frames.pts, frames.time_base)
+
+
+def _read(kept: Path) -> CachedVideo | None:
+    try:
+        with safe_open(kept, framework="pt") as opened:
+            header = json.loads(opened.metadata()["kinema"])
+            data = opened.get_tensor("frames")
+        os.utime(kept)  # the order of eviction; access times are often not kept by file systems
+    except (FileNotFoundError, SafetensorError):
+        return None  # never kept, evicted, or cut short by a full disk: decoded again
+    base = Fraction(header["numerator"], header["denominator"])
+    return CachedVideo(data, tuple(header["pts"]), base)
+
+
+def _cores() -> int:
+    return max(1, os.cpu_count() or 1)
+
+
+def _limit_from_environment() -> int:
+    given = os.environ.get("KINEMA_CACHE_GIB", "10")
+    try:
+        gib = float(given)
+    except ValueError:
+        gib = -1.0
+    if not gib >= 0:
+        raise UsageError(f"KINEMA_CACHE_GIB={given}", allowed="a number of GiB, 0 to keep nothing")
+    return int(gib * 2**30)
