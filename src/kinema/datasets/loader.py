@@ -1,0 +1,171 @@
+"""Manifest rows as batches of clips for training.
+
+Every random choice of a clip follows from (seed, epoch, row) alone. So a run gives the same clips
+with any number of worker processes, and can go on in the middle of an epoch as if nothing happened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from kinema.clips.sampling import clip_at, start_count
+from kinema.core.errors import UsageError
+from kinema.core.seeds import stream
+from kinema.core.spec import InputSpec
+from kinema.datasets.cache import FrameCache
+from kinema.datasets.sample import Sample
+from kinema.transforms.presets import TrainTransform
+
+__all__ = ["Batch", "EpochSampler", "TrainingClips", "training_loader"]
+
+
+@dataclass(frozen=True, repr=False)
+class Batch:
+    """Clips on their way to the network.
+
+    Attributes:
+        clips: uint8 (N, T, C, S, S), cropped, not yet normalised.
+        targets: int64 (N,), class indices.
+        rows: N positions in the list of samples, to name a clip that makes trouble.
+    """
+
+    clips: torch.Tensor
+    targets: torch.Tensor
+    rows: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __repr__(self) -> str:
+        return f"Batch({tuple(self.clips.shape)})"
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Which row to read, in which epoch: all that a clip's randomness depends on besides the seed."""
+
+    epoch: int
+    row: int
+
+
+class EpochSampler(Sampler[list[Draw]]):
+    """Batches of rows in an order shuffled by (seed, epoch), for one of `ranks` processes.
+
+    All processes shuffle alike and take every `ranks`-th row, so together they see each row once;
+    the last rows that do not fill one batch on every process are left out of that epoch, and, as
+    the order changes, of no row's training.
+
+    Args:
+        length: number of samples.
+        batch_size: clips a batch and process.
+        seed: of the run.
+        rank: this process, in [0, ranks).
+        ranks: how many processes share the rows.
+    """
+
+    def __init__(self, length: int, batch_size: int, seed: int, *, rank: int = 0, ranks: int = 1) -> None:
+        if length < ranks:
+            raise UsageError(f"{length} samples for {ranks} processes", allowed="one sample or more a process")
+        self.length = length
+        self.batch_size = batch_size
+        self.seed = seed
+        self.rank = rank
+        self.ranks = ranks
+        self.epoch = 0
+        self.skip_batches = 0
+
+    def go_to(self, epoch: int, *, skip_batches: int = 0) -> None:
+        """Make the next iteration that of `epoch`, leaving out its first `skip_batches` batches."""
+        self.epoch = epoch
+        self.skip_batches = skip_batches
+
+    @property
+    def batches(self) -> int:
+        """Batches of a whole epoch on each process; at least one."""
+        return max(1, self.length // (self.batch_size * self.ranks))
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        order = stream(self.seed, "order", self.epoch).permutation(self.length)
+        mine = [Draw(self.epoch, int(row)) for row in order[self.rank :: self.ranks]]
+        for number in range(self.skip_batches, self.batches):
+            yield mine[number * self.batch_size : (number + 1) * self.batch_size]
+
+    def __len__(self) -> int:
+        return self.batches - self.skip_batches
+
+
+class TrainingClips(Dataset[Any]):
+    """Random clips of samples: a random start, one random crop a clip.
+
+    Args:
+        samples: rows of a manifest.
+        targets: class index of each.
+        spec: what the network is fed.
+        transform: crops clips.
+        cache: opens the videos.
+        seed: of the run.
+        speed: strength s of the speed change: a clip runs exp(u) times as fast, u uniform in [-s, s].
+    """
+
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        targets: Sequence[int],
+        spec: InputSpec,
+        *,
+        transform: TrainTransform,
+        cache: FrameCache,
+        seed: int,
+        speed: float = 0.0,
+    ) -> None:
+        self.samples = tuple(samples)
+        self.targets = tuple(targets)
+        self.spec = spec
+        self.transform = transform
+        self.cache = cache
+        self.seed = seed
+        self.speed = speed
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, draw: Draw) -> tuple[torch.Tensor, int, int]:
+        """The clip of one draw: uint8 (T, C, S, S), its class index, its row.
+
+        Raises:
+            MediaError: the video cannot be read.
+        """
+        sample = self.samples[draw.row]
+        rng = stream(self.seed, "clip", draw.epoch, draw.row)
+        video = self.cache.open(sample.path, start_seconds=sample.start_seconds, end_seconds=sample.end_seconds)
+        speed = float(np.exp(rng.uniform(-self.speed, self.speed)))
+        start = int(rng.integers(start_count(video.times, self.spec.clip, speed=speed)))
+        frames = video.read(clip_at(video.times, self.spec.clip, start, speed=speed))
+        return self.transform.clip(frames.data, rng), self.targets[draw.row], draw.row
+
+
+def training_loader(
+    clips: TrainingClips, sampler: EpochSampler, *, workers: int, pin_memory: bool
+) -> DataLoader[Batch]:
+    """Batches as the sampler says, read by `workers` processes (0: by this one)."""
+    return DataLoader(
+        clips,
+        batch_sampler=sampler,
+        num_workers=workers,
+        collate_fn=_collate,
+        pin_memory=pin_memory,
+        persistent_workers=workers > 0,
+        generator=torch.Generator(),  # else every epoch's start would draw from torch's own generator
+        multiprocessing_context="spawn" if workers else None,
+    )
+
+
+def _collate(items: list[tuple[torch.Tensor, int, int]]) -> Batch:
+    clips, targets, rows = zip(*items, strict=True)
+    return Batch(torch.stack(clips), torch.tensor(targets), tuple(rows))
