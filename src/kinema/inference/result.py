@@ -8,7 +8,7 @@ kinema's own form, schema version 1 (`Prediction.to_json`, `Prediction.from_json
     duration_seconds  length of what was looked at
     labels            {"count": K, "names": [K names in index order] or null where they are unknown}
     probabilities     [K], video level: the mean over the windows, sums to 1
-    top               the 5 likeliest classes: {"class_index", "label" or null, "probability"}; for
+    top               the likeliest classes, 5 unless asked otherwise: {"class_index", "label" or null, "probability"}; for
                       readers' convenience, derived from `probabilities` and not read back
     windows           [{"start_seconds", "end_seconds", "probabilities": [K]}], by start
     events            [{"label" or null, "class_index", "start_seconds", "end_seconds", "peak", "mean"}]
@@ -142,7 +142,7 @@ class Prediction:
         """The `k` likeliest classes (all of them if there are fewer), best first, equal ones by index."""
         return _top(self.probabilities, self.labels, k)
 
-    def to_json(self) -> Json:
+    def to_json(self, top_k: int = 5) -> Json:
         """The documented form (see the module) as plain dicts, lists, strings and numbers."""
         return {
             "schema": SCHEMA,
@@ -151,7 +151,7 @@ class Prediction:
             "duration_seconds": self.duration_seconds,
             "labels": {"count": self.labels.count, "names": list(self.labels.names) if self.labels.names else None},
             "probabilities": list(self.probabilities),
-            "top": [asdict(score) for score in self.top(5)],
+            "top": [asdict(score) for score in self.top(top_k)],
             "windows": [{**asdict(window), "probabilities": list(window.probabilities)} for window in self.windows],
             "events": [asdict(event) for event in self.events],
             "warnings": list(self.warnings),
