@@ -19,6 +19,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from scipy.optimize import linear_sum_assignment
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from kinema.core.errors import DataError, UsageError
@@ -31,6 +32,7 @@ __all__ = [
     "Level",
     "Metrics",
     "Span",
+    "mean_interval_iou",
     "mean_temporal_iou",
     "measure",
     "temporal_iou",
@@ -257,6 +259,23 @@ def mean_temporal_iou(found: Sequence[Sequence[Span]], true: Sequence[Sequence[S
             allowed="both for the same videos, at least one",
         )
     return math.fsum(temporal_iou(ours, theirs) for ours, theirs in zip(found, true, strict=True)) / len(found)
+
+
+def mean_interval_iou(found: Sequence[Span], true: Sequence[Span]) -> float:
+    """How well single intervals are met: their mean intersection over union, matched one to one.
+
+    The matching is the one with the greatest sum. An interval left without a partner, missed or
+    false, counts as 0, so the mean is over max(found, true) at least. Nothing found where there is
+    nothing to find is 1.
+    """
+    if not found and not true:
+        return 1.0
+    table = np.array([[temporal_iou([ours], [theirs]) for theirs in true] for ours in found])
+    table = table.reshape(len(found), len(true))
+    rows, columns = linear_sum_assignment(table, maximize=True)
+    met = table[rows, columns]
+    partners = int((met > 0).sum())
+    return float(met.sum() / (len(found) + len(true) - partners))
 
 
 @dataclass(frozen=True)
