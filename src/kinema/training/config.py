@@ -1,0 +1,220 @@
+"""The complete description of a training run: typed, flat and strict. What is written down can be repeated.
+
+A recipe is a YAML file of some of these fields; the command line adds the rest. Unknown keys are
+refused with the nearest name, wrong values with the allowed range, contradictions with both sides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from kinema.core.atomic import replacing
+from kinema.core.errors import UsageError, nearest
+from kinema.core.spec import ClipSpec, Crop, InputSpec, Modality
+
+__all__ = ["TrainConfig", "load_recipe", "make_config", "parse_assignments"]
+
+# Measured on frames scaled to 0..1: Kinetics statistics as 3D-ResNets-PyTorch ships them; a luma
+# difference has zero mean, and a tenth of the range spreads typical motion over one unit.
+_STATISTICS: dict[Modality, tuple[tuple[float, ...], tuple[float, ...]]] = {
+    "rgb": ((0.4345, 0.4051, 0.3775), (0.2768, 0.2713, 0.2737)),
+    "difference": ((0.0,), (0.1,)),
+}
+
+
+class TrainConfig(BaseModel):
+    """One run. Field descriptions are the documentation (`kinema train --help` and docs/how-to show them)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    data: Path = Field(description="folder of class folders, or manifest CSV")
+    model: str = Field("resnet3d_18", description="a name of `kinema models list`")
+    model_options: dict[str, bool | int | float | str] = Field(
+        default_factory=dict, description="options of the network"
+    )
+    weights: Path | None = Field(None, description="weights file to start from; the head is replaced if classes differ")
+
+    frames: int = Field(16, ge=1, description="frames a clip")
+    stride: int | None = Field(None, ge=1, description="source frames between two frames of a clip; 2 without fps")
+    fps: float | None = Field(None, gt=0, description="frames a second of a clip, by time, instead of a stride")
+    modality: Literal["rgb", "difference"] = Field("rgb", description="pictures, or luma differences of neighbours")
+    size: int = Field(112, ge=16, description="side of the network input in pixels")
+    short_side: int | None = Field(None, ge=16, description="side frames are shrunk to; 8/7 of `size` unless given")
+    region: Crop = Field("center", description="tested on the centre square, or the full frame squeezed")
+
+    crop: Literal["random-resized", "corner", "center"] = Field("random-resized", description="training crop")
+    crop_scale: tuple[float, float] = Field((0.25, 1.0), description="area of a random-resized crop, as a fraction")
+    crop_ratio: tuple[float, float] = Field((0.75, 4 / 3), description="aspect of a random-resized crop")
+    flip: float = Field(0.5, ge=0, le=1, description="probability of a mirrored clip")
+    brightness: float = Field(0.0, ge=0, description="strength of brightness jitter")
+    contrast: float = Field(0.0, ge=0, description="strength of contrast jitter")
+    saturation: float = Field(0.0, ge=0, description="strength of saturation jitter")
+    hue: float = Field(0.0, ge=0, le=0.5, description="strength of hue jitter")
+    speed: float = Field(0.0, ge=0, le=1, description="a clip runs exp(u) times as fast, u in [-speed, speed]")
+    mixup: float = Field(0.0, ge=0, description="Beta(a, a) of mixing pairs of clips; 0 mixes none")
+
+    epochs: int = Field(30, ge=1, description="passes over the training clips")
+    batch_size: int = Field(16, ge=1, description="clips a step of the network and process")
+    accumulate: int = Field(1, ge=1, description="micro-batches a step of the optimizer")
+    optimizer: Literal["sgd", "adamw"] = Field("adamw", description="the optimizer")
+    lr: float = Field(1e-3, gt=0, description="highest learning rate")
+    momentum: float = Field(0.9, ge=0, lt=1, description="of SGD")
+    dampening: float = Field(0.0, ge=0, le=1, description="of SGD")
+    nesterov: bool = Field(default=False, description="of SGD")
+    weight_decay: float = Field(0.05, ge=0, description="on weights of two dimensions or more (AdamW), on all (SGD)")
+    schedule: Literal["constant", "cosine", "multistep", "plateau"] = Field(
+        "cosine", description="of the learning rate"
+    )
+    warmup_epochs: float = Field(0.0, ge=0, description="linear rise from 1 % of `lr`")
+    milestones: tuple[int, ...] = Field((), description="epochs after which `multistep` multiplies by `gamma`")
+    gamma: float = Field(0.1, gt=0, le=1, description="factor of `multistep` and `plateau`")
+    patience: int = Field(10, ge=0, description="epochs without a lower validation loss that `plateau` bears")
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="probability spread over all classes")
+    class_weights: Literal["none", "balanced"] = Field("none", description="weigh the loss by inverse class frequency")
+    clip_grad_norm: float | None = Field(None, gt=0, description="largest gradient norm")
+
+    split_by: Literal["auto", "column", "group", "random"] = Field("auto", description="who may not be parted")
+    folds: int | None = Field(None, ge=2, description="cross-validate instead of one split")
+    val_fraction: float = Field(0.15, ge=0, lt=1, description="share of the data that chooses the best epoch")
+    test_fraction: float = Field(0.15, ge=0, lt=1, description="share that is touched once, at the end")
+    allow_leak: bool = Field(default=False, description="permit splits that part a group; named in every report")
+    skip_broken: bool = Field(default=False, description="leave out videos that do not decode; listed in the report")
+
+    eval_hop: int | None = Field(None, ge=1, description="frames between test windows; half a clip unless given")
+    seed: int = Field(0, ge=0, description="of splits, initialisation, order and augmentation")
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="where to train")
+    precision: Literal["32-true", "16-mixed", "bf16-mixed"] = Field(
+        "32-true", description="arithmetic (not bf16 on CPU)"
+    )
+    workers: int = Field(0, ge=0, description="processes that read clips")
+    save_seconds: float = Field(60.0, ge=0, description="longest time between two resumable states")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> TrainConfig:
+        refused = [text for text, wrong in self._contradictions() if wrong]
+        if refused:
+            raise ValueError("; ".join(refused))
+        return self
+
+    def _contradictions(self) -> list[tuple[str, bool]]:
+        spaced_twice = self.fps is not None and self.stride is not None
+        return [
+            ("fps and stride both say how frames are spaced: give one", spaced_twice),
+            ("folds hold out each clip once, so split_by 'column' has no say", self._column_and_folds),
+            ("milestones without schedule 'multistep'", bool(self.milestones) and self.schedule != "multistep"),
+            ("schedule 'multistep' without milestones", self.schedule == "multistep" and not self.milestones),
+            ("schedule 'plateau' watches the validation loss: give a val_fraction", self._plateau_blind),
+            ("warm-up longer than the run", self.warmup_epochs >= self.epochs and self.warmup_epochs > 0),
+            ("val_fraction and test_fraction leave nothing to train on", self.val_fraction + self.test_fraction >= 1),
+            ("nesterov needs momentum and no dampening", self.nesterov and (self.momentum == 0 or self.dampening > 0)),
+            ("short_side below size", self.short_side is not None and self.short_side < self.size),
+            ("crop_scale is a rising pair in (0, 1]", not 0 < self.crop_scale[0] <= self.crop_scale[1] <= 1),
+            ("bf16-mixed on the CPU has given non-finite gradients: use 32-true", self._unsafe_precision),
+        ]
+
+    @property
+    def _column_and_folds(self) -> bool:
+        return self.folds is not None and self.split_by == "column"
+
+    @property
+    def _plateau_blind(self) -> bool:
+        return self.schedule == "plateau" and (self.val_fraction == 0 or self.folds is not None)
+
+    @property
+    def _unsafe_precision(self) -> bool:
+        return self.device == "cpu" and self.precision == "bf16-mixed"
+
+    @property
+    def input_spec(self) -> InputSpec:
+        """What the network is fed, as it will travel with the weights."""
+        mean, std = _STATISTICS[self.modality]
+        clip = ClipSpec(frames=self.frames, stride=self.stride or (2 if self.fps is None else 1), fps=self.fps)
+        short_side = self.short_side or round(self.size * 8 / 7)
+        return InputSpec(clip, self.modality, self.size, short_side, self.region, mean, std)
+
+    def write(self, path: Path) -> None:
+        """All fields as YAML, enough to repeat the run."""
+        text = yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        with replacing(path) as beside:
+            beside.write_text(text, encoding="utf-8")
+
+
+def make_config(*layers: Mapping[str, Any]) -> TrainConfig:
+    """A configuration from layers of settings, later ones over earlier ones.
+
+    Raises:
+        UsageError: a key that does not exist, a value out of range, or settings that contradict.
+    """
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        merged.update(layer)
+    for key in merged:
+        if key not in TrainConfig.model_fields:
+            raise UsageError(
+                f"no setting named '{key}'{nearest(key, TrainConfig.model_fields)}",
+                allowed=", ".join(TrainConfig.model_fields),
+            )
+    try:
+        return TrainConfig(**merged)
+    except ValidationError as error:
+        raise _as_usage(error) from error
+
+
+def load_recipe(path: Path) -> dict[str, Any]:
+    """The settings of a recipe or of a run's config.yaml.
+
+    Raises:
+        UsageError: no such file, no YAML, or no mapping of settings.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"no recipe at {path}: {error.strerror}", allowed="a YAML file of settings") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(
+            f"{path} is not YAML: {error}", allowed="a YAML file of settings, such as `epochs: 30`"
+        ) from error
+    if not isinstance(content, dict):
+        raise UsageError(f"{path} holds no settings", allowed="a YAML file of settings, such as `epochs: 30`")
+    return content
+
+
+def parse_assignments(assignments: list[str]) -> dict[str, Any]:
+    """`["lr=0.01", "model_options.widen_factor=0.5"]` as settings; values are read as YAML.
+
+    Raises:
+        UsageError: an assignment without `=`, or one key given twice.
+    """
+    settings: dict[str, Any] = {}
+    for assignment in assignments:
+        key, equals, value = assignment.partition("=")
+        key = key.strip().replace("-", "_")
+        if not equals:
+            raise UsageError(f"--set {assignment}", allowed="--set key=value, such as --set lr=0.01")
+        target, name = settings, key
+        if key.startswith("model_options."):
+            target, name = settings.setdefault("model_options", {}), key.removeprefix("model_options.")
+        if name in target:
+            raise UsageError(f"--set gives {key} twice", allowed="each setting once")
+        target[name] = yaml.safe_load(value)
+    return settings
+
+
+def _as_usage(error: ValidationError) -> UsageError:
+    """What pydantic found wrong, a line each, in the words of the settings."""
+    problems, allowed = [], []
+    for problem in error.errors():
+        where = ".".join(str(part) for part in problem["loc"])
+        message = problem["msg"].removeprefix("Value error, ")
+        problems.append(
+            f"{where} = {problem['input']!r}: {message}" if where else f"settings that contradict: {message}"
+        )
+        field = TrainConfig.model_fields.get(str(problem["loc"][0])) if problem["loc"] else None
+        if field is not None:
+            allowed.append(f"{where}: {field.description}")
+    return UsageError("\n".join(problems), allowed="; ".join(allowed))

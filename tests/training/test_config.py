@@ -1,0 +1,81 @@
+from pathlib import Path
+
+import pytest
+
+from kinema.core.errors import UsageError
+from kinema.training.config import TrainConfig, load_recipe, make_config, parse_assignments
+
+
+def test_later_layers_win():
+    config = make_config({"data": "clips", "lr": 1.0}, {"lr": 0.5})
+    assert (config.data, config.lr, config.model) == (Path("clips"), 0.5, "resnet3d_18")
+
+
+@pytest.mark.parametrize(
+    ("settings", "given", "allowed"),
+    [
+        ({"epoch": 3}, "did you mean 'epochs'?", "epochs"),
+        ({"epochs": 0}, "epochs = 0", "passes over"),
+        ({"epochs": "many"}, "epochs = 'many'", "passes over"),
+        ({"optimizer": "adam"}, "optimizer = 'adam'", "the optimizer"),
+        ({"fps": 8, "stride": 2}, "fps and stride", ""),
+        ({"folds": 5, "split_by": "column"}, "'column' has no say", ""),
+        ({"milestones": [3]}, "without schedule 'multistep'", ""),
+        ({"schedule": "multistep"}, "without milestones", ""),
+        ({"schedule": "plateau", "folds": 2}, "validation loss", ""),
+        ({"warmup_epochs": 30, "epochs": 30}, "warm-up longer", ""),
+        ({"val_fraction": 0.5, "test_fraction": 0.5}, "nothing to train on", ""),
+        ({"nesterov": True, "dampening": 0.9}, "nesterov", ""),
+        ({"short_side": 64}, "short_side below size", ""),
+        ({"crop_scale": [0.8, 0.2]}, "crop_scale", ""),
+        ({"device": "cpu", "precision": "bf16-mixed"}, "non-finite gradients", ""),
+    ],
+)
+def test_mistakes_are_named(settings, given, allowed):
+    with pytest.raises(UsageError) as caught:
+        make_config({"data": "clips"}, settings)
+    assert given in caught.value.given
+    assert allowed in caught.value.allowed
+
+
+def test_what_is_written_is_read_back(tmp_path):
+    config = make_config({"data": "c", "fps": 8.0, "modality": "difference", "model_options": {"widen_factor": 0.5}})
+    config.write(tmp_path / "config.yaml")
+    assert make_config(load_recipe(tmp_path / "config.yaml"), {}) == config
+
+
+def test_defaults_written_out_do_not_contradict(tmp_path):
+    make_config({"data": "c", "fps": 8.0}).write(tmp_path / "config.yaml")
+    assert make_config(load_recipe(tmp_path / "config.yaml")).fps == 8.0
+
+
+def test_input_spec():
+    spec = make_config({"data": "c", "frames": 17, "fps": 8, "modality": "difference", "size": 80}).input_spec
+    assert (spec.channels, spec.time_steps, spec.short_side_px, spec.clip.fps) == (1, 16, 91, 8)
+
+
+def test_assignments_are_yaml():
+    settings = parse_assignments(["lr=1e-2", "nesterov=true", "model_options.shortcut=A", "crop-scale=[0.5, 1]"])
+    assert settings == {"lr": "1e-2", "nesterov": True, "model_options": {"shortcut": "A"}, "crop_scale": [0.5, 1]}
+    assert make_config({"data": "c"}, settings).lr == 0.01
+
+
+@pytest.mark.parametrize("wrong", [["lr"], ["lr=1", "lr=2"], ["model_options.k=1", "model_options.k=2"]])
+def test_wrong_assignments(wrong):
+    with pytest.raises(UsageError, match="--set"):
+        parse_assignments(wrong)
+
+
+def test_recipes_that_are_none(tmp_path):
+    with pytest.raises(UsageError, match="no recipe at"):
+        load_recipe(tmp_path / "absent.yaml")
+    (tmp_path / "list.yaml").write_text("- 1\n")
+    with pytest.raises(UsageError, match="no settings"):
+        load_recipe(tmp_path / "list.yaml")
+    (tmp_path / "broken.yaml").write_text("a: [\n")
+    with pytest.raises(UsageError, match="not YAML"):
+        load_recipe(tmp_path / "broken.yaml")
+
+
+def test_every_setting_is_described():
+    assert [name for name, field in TrainConfig.model_fields.items() if not field.description] == []
