@@ -30,3 +30,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         if os.environ.get("KINEMA_REQUIRE_GPU"):
             pytest.fail("KINEMA_REQUIRE_GPU is set and torch finds no GPU")
         pytest.skip("needs a GPU")
+
+
+@pytest.fixture(scope="session")
+def tiny_clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Manifest of 24 rendered clips of 2 s: 6 scenes, two classes, scene-wise splits."""
+    from kinema.datasets.synthetic import render_dataset
+
+    folder = tmp_path_factory.mktemp("tiny")
+    return render_dataset(folder, scenes=6, clips_per_scene=4, seed=3, size=(64, 48), seconds=2.0)

@@ -1,0 +1,114 @@
+"""All that a run must remember to go on as if nothing had happened.
+
+No random state is among it: what a step draws follows from the seed and the step's number.
+"""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from kinema.core.atomic import replacing
+from kinema.core.errors import TrainingError
+
+__all__ = ["EpochRow", "RunState", "load_state", "save_state"]
+
+
+@dataclass(frozen=True)
+class EpochRow:
+    """One row of metrics.csv. Validation columns are None where a run has no validation clips.
+
+    Attributes:
+        epoch: from 1.
+        train_loss: mean over the clips of the epoch, augmented as they were trained on.
+        train_clip_accuracy: share of those clips that were right.
+        val_loss: mean cross-entropy of validation clips, without smoothing or weights.
+        val_clip_accuracy: share of validation clips (windows) that are right.
+        val_video_accuracy: share of validation videos that are right.
+        lr: learning rate of the last step.
+        clips_per_second: training clips a second, without validation.
+    """
+
+    epoch: int
+    train_loss: float
+    train_clip_accuracy: float
+    val_loss: float | None
+    val_clip_accuracy: float | None
+    val_video_accuracy: float | None
+    lr: float
+    clips_per_second: float
+
+
+@dataclass
+class RunState:
+    """Where a run stands, between two steps of the optimizer.
+
+    Attributes:
+        epoch: epochs finished.
+        step: optimizer steps finished in the running epoch.
+        loss_sum: sum of clip losses in the running epoch.
+        correct: clips right in the running epoch.
+        clips: clips seen in the running epoch.
+        seconds: time trained in the running epoch.
+        best: value that chose best.safetensors, by order of importance; empty before the first.
+        plateau: factor, best loss and epochs waited of the plateau schedule.
+        rows: finished epochs.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    loss_sum: float = 0.0
+    correct: int = 0
+    clips: int = 0
+    seconds: float = 0.0
+    best: tuple[float, ...] = ()
+    plateau: dict[str, float] = field(default_factory=dict)
+    rows: list[EpochRow] = field(default_factory=list)
+
+    def finish_epoch(self, row: EpochRow) -> None:
+        """Close the running epoch with its row."""
+        self.rows.append(row)
+        self.epoch += 1
+        self.step = self.correct = self.clips = 0
+        self.loss_sum = self.seconds = 0.0
+
+
+def save_state(path: Path, state: RunState, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Write everything to `path`, whole or not at all."""
+    content = {
+        "state": {f.name: getattr(state, f.name) for f in fields(state) if f.name != "rows"},
+        "rows": [asdict(row) for row in state.rows],
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+    }
+    with replacing(path) as beside:
+        torch.save(content, beside)
+
+
+def load_state(path: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> RunState:
+    """Put model and optimizer where `save_state` found them.
+
+    Raises:
+        TrainingError: no such file, a damaged one, or one of another network.
+    """
+    try:
+        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        model.load_state_dict(content["model"])
+        optimizer.load_state_dict(content["optimizer"])
+    except FileNotFoundError as error:
+        raise TrainingError(
+            f"no state to resume from at {path}",
+            allowed="the folder of a run that was interrupted",
+            next_step="start the run again without --resume",
+        ) from error
+    except (RuntimeError, KeyError, ValueError, EOFError, OSError, pickle.UnpicklingError) as error:
+        raise TrainingError(
+            f"{path} cannot be resumed from: {str(error).splitlines()[0]}",
+            allowed="a state file written by this version of kinema for this network",
+            next_step="the weights beside it (last.safetensors, best.safetensors) are whole; train on with --weights",
+        ) from error
+    return RunState(**content["state"], rows=[EpochRow(**row) for row in content["rows"]])

@@ -1,0 +1,308 @@
+"""One call from a data set to tested weights: read, split, train, test, report; once, or fold by fold."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from kinema.core.errors import UsageError
+from kinema.core.progress import Progress, Silent
+from kinema.core.version import __version__
+from kinema.datasets.cache import FrameCache
+from kinema.datasets.manifest import Manifest, read_manifest
+from kinema.datasets.sample import Sample
+from kinema.datasets.splits import Split, SplitRule, make_splits
+from kinema.evaluation.examine import (
+    Examination,
+    describe_rule,
+    examine_samples,
+    pool,
+    readable,
+    report_of,
+    write_examination,
+)
+from kinema.evaluation.figures import Run
+from kinema.evaluation.protocol import Views
+from kinema.evaluation.report import BrokenFile, Fact, Protocol
+from kinema.inference.predictor import load
+from kinema.models.weights import ModelCard, save_weights
+from kinema.models.zoo import full_options
+from kinema.training.config import TrainConfig, load_recipe, make_config, parse_assignments
+from kinema.training.curves import as_run
+from kinema.training.loop import Job, fit
+from kinema.training.run import RunFolder
+
+__all__ = ["Outcome", "begin", "resume", "train"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a training leaves behind.
+
+    Attributes:
+        folder: the run folder.
+        weights: the weights to use: one file, or one a fold.
+        test: figures on held-out videos; None where nothing was held out.
+        report: the page that tells it all.
+        courses: the curves of each run.
+        seconds: wall time of this call.
+    """
+
+    folder: Path
+    weights: tuple[Path, ...]
+    test: Examination | None
+    report: Path
+    courses: tuple[Run, ...]
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """What `kinema train --json` ends with."""
+        return {
+            "folder": str(self.folder),
+            "weights": [str(path) for path in self.weights],
+            "test": self.test.to_json() if self.test else None,
+            "report": str(self.report),
+            "seconds": self.seconds,
+        }
+
+
+def begin(
+    settings: Mapping[str, Any],
+    *,
+    recipe: Path | None = None,
+    assignments: Sequence[str] = (),
+    out: Path | None = None,
+    progress: Progress | None = None,
+) -> Outcome:
+    """Train as the command line asks.
+
+    Args:
+        settings: fields of TrainConfig given by name.
+        recipe: YAML file of further fields.
+        assignments: `key=value` texts.
+        out: the run folder; `runs/DATA-MODEL` unless given.
+        progress: where bars and lines go.
+
+    Raises:
+        UsageError: a field given twice with different values, unknown, out of range, or no data.
+    """
+    assigned = parse_assignments(list(assignments))
+    for key in assigned.keys() & settings.keys():
+        if str(assigned[key]) != str(settings[key]):
+            raise UsageError(
+                f"--{key.replace('_', '-')} {settings[key]} and --set {key}={assigned[key]} contradict each other",
+                allowed="each setting once",
+            )
+    layers = [load_recipe(recipe) if recipe else {}, assigned, dict(settings)]
+    if not any("data" in layer for layer in layers):
+        raise UsageError(
+            "no data to train on",
+            allowed="a folder of class folders, or a manifest CSV",
+            next_step="kinema train DATA, or kinema train --resume RUN",
+        )
+    config = make_config(*layers)
+    folder = out or Path("runs") / f"{config.data.resolve().stem}-{config.model}"
+    return train(config, folder, progress=progress)
+
+
+def resume(folder: Path, others: Mapping[str, Any], *, progress: Progress | None = None) -> Outcome:
+    """Go on with an interrupted run, as if nothing had happened.
+
+    Args:
+        folder: its run folder.
+        others: settings given beside; a run goes on with its own, so any that differs is refused.
+        progress: where bars and lines go.
+
+    Raises:
+        UsageError: no run there, or a setting that differs from the run's own.
+    """
+    config = make_config(load_recipe(RunFolder(folder).config))
+    for key, value in others.items():
+        if str(getattr(config, key, None)) != str(value):
+            raise UsageError(
+                f"--{key.replace('_', '-')} {value} beside --resume",
+                allowed=f"the settings of the run itself, in {RunFolder(folder).config}",
+                next_step="leave it out, or start a new run with --out",
+            )
+    return train(config, folder, resumed=True, progress=progress)
+
+
+def train(config: TrainConfig, out: Path, *, resumed: bool = False, progress: Progress | None = None) -> Outcome:
+    """Train, test and report, once or fold by fold as `config` says.
+
+    Args:
+        config: the settings.
+        out: the run folder; must not hold a run unless `resumed`.
+        resumed: go on with the run in it.
+        progress: where bars and lines go.
+
+    Raises:
+        KinemaError: of whichever part cannot go on; what was written so far can be resumed.
+    """
+    began = time.perf_counter()
+    shown = progress or Silent()
+    # Mistakes are told before anything is written: the network is named, the data set split.
+    full_options(config.model, config.model_options)
+    manifest = read_manifest(config.data)
+    splits = make_splits(manifest, _rule(config))
+    folder = RunFolder(out)
+    if not resumed:
+        folder.begin()
+    cache = FrameCache(config.input_spec.short_side_px)
+    _, broken = readable(manifest.samples, cache, skip_broken=config.skip_broken, progress=shown)
+    gone = {Path(file.path) for file in broken}
+    kept = [split.leave_out(manifest, gone) for split in splits]
+    config.write(folder.config)
+    bench = _Bench(config, manifest, cache, broken, shown)
+    if config.folds is None:
+        result = bench.run(kept[0], folder, resumed=resumed)
+        return Outcome(out, (folder.best,), result.test, folder.report, (result.course,), time.perf_counter() - began)
+    return _cross_validate(bench, kept, folder, resumed=resumed, began=began)
+
+
+@dataclass(frozen=True)
+class _Result:
+    """One trained network: its figures and its course."""
+
+    test: Examination | None
+    course: Run
+
+
+@dataclass(frozen=True)
+class _Bench:
+    """What all folds of an experiment share."""
+
+    config: TrainConfig
+    manifest: Manifest
+    cache: FrameCache
+    broken: tuple[BrokenFile, ...]
+    progress: Progress
+
+    def run(self, split: Split, folder: RunFolder, *, resumed: bool) -> _Result:
+        """Train on one split, test what came of it, write the folder's closing files."""
+        began = time.perf_counter()
+        card = self._card(split)
+        job = Job(
+            config=self.config,
+            train=self._samples(split.train),
+            val=self._samples(split.val),
+            card=card,
+            cache=self.cache,
+            folder=folder,
+        )
+        state = fit(job, resume=resumed, progress=self.progress)
+        name = "" if split.fold is None else f"fold {split.fold + 1}"
+        course = as_run(name or folder.path.name, state.rows)
+        tested = split.test or split.val
+        if not tested:
+            return _Result(None, course)
+        test = self._examine(split, folder, tested)
+        predictor = load(folder.best, device=self.config.device)
+        metrics = tuple(
+            {"protocol": f"{test.protocol.split}; {test.protocol.views}", **m.to_json()}
+            for m in (test.video, test.clip)
+        )
+        save_weights(folder.best, predictor.model, replace(card, metrics=metrics))
+        facts = (Fact("training seconds", f"{time.perf_counter() - began:.0f}"),)
+        title = f"{self.config.model} on {self.manifest.source.stem}" + (f", {name}" if name else "")
+        write_examination(folder.path, test, report_of(title, test, card, runs=(course,), facts=facts))
+        return _Result(test, course)
+
+    def _examine(self, split: Split, folder: RunFolder, indices: tuple[int, ...]) -> Examination:
+        views = Views(self.config.eval_hop)
+        part = "test" if split.test else "val"
+        return examine_samples(
+            load(folder.best, device=self.config.device),
+            self._samples(indices),
+            cache=self.cache,
+            views=views,
+            split=part,
+            protocol=self.protocol(split, part),
+            root=self.manifest.root,
+            broken=self.broken,
+            notes=(*split.leaks, *split.warnings),
+            progress=self.progress,
+        )
+
+    def protocol(self, split: Split, part: str, *, pooled: bool = False) -> Protocol:
+        """How the figures of `part` come about, in words."""
+        record = split.to_json()
+        said = describe_rule({**record, "fold": None} if pooled else record)
+        chosen = "last epoch" if not split.val else "epoch with the best validation video accuracy"
+        return Protocol(
+            split=said,
+            views=Views(self.config.eval_hop).describe(self.config.input_spec.clip.frames),
+            samples="held-out" if part == "test" else "validation",
+            note=f"weights of the {chosen}",
+        )
+
+    def _samples(self, indices: tuple[int, ...]) -> tuple[Sample, ...]:
+        return tuple(self.manifest.samples[index] for index in indices)
+
+    def _card(self, split: Split) -> ModelCard:
+        spec = self.config.input_spec
+        return ModelCard(
+            architecture=self.config.model,
+            options=full_options(self.config.model, self.config.model_options),
+            in_channels=spec.channels,
+            labels=self.manifest.labels,
+            input=spec,
+            provenance={
+                "kinema": __version__,
+                "date": dt.datetime.now(dt.timezone.utc).date().isoformat(),
+                "data": self.manifest.source.name,
+                "data_fingerprint": self.manifest.fingerprint,
+                "split": split.to_json(),
+                "recipe": self.config.model_dump(mode="json", exclude={"data", "weights"}),
+                "started_from": str(self.config.weights.name) if self.config.weights else "random weights",
+            },
+        )
+
+
+def _cross_validate(
+    bench: _Bench, splits: Sequence[Split], folder: RunFolder, *, resumed: bool, began: float
+) -> Outcome:
+    """Each fold held out once, all answers pooled."""
+    tests, courses, weights = [], [], []
+    for number, split in enumerate(splits, start=1):
+        one = RunFolder(folder.path / f"fold-{number}")
+        bench.progress.log(f"fold {number}/{len(splits)}: {len(split.train)} train, {len(split.test)} held out")
+        result = bench.run(split, one, resumed=resumed)
+        if result.test is not None:
+            tests.append(result.test)
+        courses.append(result.course)
+        weights.append(one.best)
+    scored = [video for test in tests for video in test.scored]
+    pooled = pool(
+        scored,
+        bench.manifest.labels,
+        split="test",
+        protocol=bench.protocol(splits[0], "test", pooled=True),
+        root=bench.manifest.root,
+        broken=bench.broken,
+        notes=tuple(dict.fromkeys(note for split in splits for note in (*split.leaks, *split.warnings))),
+    )
+    seconds = time.perf_counter() - began
+    card = bench._card(splits[0])  # noqa: SLF001
+    title = f"{bench.config.model} on {bench.manifest.source.stem}, {len(splits)} folds"
+    facts = (Fact("training seconds, all folds", f"{seconds:.0f}"),)
+    report = report_of(title, pooled, card, runs=tuple(courses), facts=facts)
+    write_examination(folder.path, pooled, report)
+    return Outcome(folder.path, tuple(weights), pooled, folder.report, tuple(courses), seconds)
+
+
+def _rule(config: TrainConfig) -> SplitRule:
+    # A held-out fold never chooses the epoch, and a small data set has no clips to spare for it.
+    val = 0.0 if config.folds is not None else config.val_fraction
+    test = 0.0 if config.folds is not None else config.test_fraction
+    return SplitRule(
+        by=config.split_by,
+        fractions=(1 - val - test, val, test),
+        folds=config.folds,
+        seed=config.seed,
+        allow_leak=config.allow_leak,
+    )

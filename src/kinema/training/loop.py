@@ -1,0 +1,279 @@
+"""The training loop: epochs of steps, validated, saved, resumable at any step.
+
+A step is one update of the weights from `accumulate` micro-batches. Everything a step draws at
+random follows from (seed, epoch, step), so a run that was killed and resumed ends, on a CPU, with
+the very weights of one that was not.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch.utils.data import DataLoader
+
+from kinema.core.labels import LabelMap
+from kinema.core.progress import Progress, Task
+from kinema.core.seeds import stream
+from kinema.datasets.cache import FrameCache
+from kinema.datasets.loader import Batch, EpochSampler, TrainingClips, training_loader
+from kinema.datasets.sample import Sample
+from kinema.evaluation.protocol import ScoredVideo, Views, score_videos
+from kinema.inference.predictor import Predictor, choose_device
+from kinema.models.model import VideoModel
+from kinema.models.weights import ModelCard, load_backbone, save_weights
+from kinema.models.zoo import create_model
+from kinema.training.checkpoint import EpochRow, RunState, load_state, save_state
+from kinema.training.config import TrainConfig
+from kinema.training.curves import write_curves
+from kinema.training.interrupt import StopRequest
+from kinema.training.optim import build_optimizer
+from kinema.training.run import RunFolder
+from kinema.training.schedule import Plateau, learning_rate
+from kinema.training.step import Objective, class_weights, refuse_non_finite
+from kinema.transforms.presets import AugmentSpec, TrainTransform
+
+__all__ = ["Job", "fit"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What one run trains on and where it writes.
+
+    Attributes:
+        config: the settings.
+        train: samples learnt from; at least one.
+        val: samples that choose the best epoch; none: the last epoch is the best.
+        card: what the weights will say about themselves, metrics aside.
+        cache: opens the videos.
+        folder: the run folder.
+    """
+
+    config: TrainConfig
+    train: tuple[Sample, ...]
+    val: tuple[Sample, ...]
+    card: ModelCard
+    cache: FrameCache
+    folder: RunFolder
+
+    @property
+    def labels(self) -> LabelMap:
+        """The classes."""
+        return self.card.labels
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """What the loop works with, set up once."""
+
+    fabric: Fabric
+    network: VideoModel
+    model: torch.nn.Module
+    optimizer: torch.optim.Optimizer
+    objective: Objective
+    sampler: EpochSampler
+    loader: DataLoader[Batch]
+    plateau: Plateau
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps an epoch."""
+        return max(1, self.sampler.batches // self.accumulate)
+
+    @property
+    def accumulate(self) -> int:
+        """Micro-batches a step."""
+        return min(self._wanted, self.sampler.batches)
+
+    _wanted: int = 1
+
+
+def fit(job: Job, *, resume: bool, progress: Progress) -> RunState:
+    """Train to the last epoch.
+
+    Args:
+        job: what and where.
+        resume: go on from the folder's state instead of starting.
+        progress: where bars and lines go.
+
+    Raises:
+        TrainingError: a loss or gradient that is no number, or a state that cannot be resumed.
+        KeyboardInterrupt: Ctrl-C; the state is saved and can be resumed.
+    """
+    parts = _set_up(job, progress)
+    state = RunState()
+    if resume and job.folder.state.exists():
+        state = load_state(job.folder.state, parts.network, parts.optimizer)
+        parts.plateau.restore(state.plateau)
+        progress.log(f"resumed after {state.epoch} epochs and {state.step} steps")
+    with StopRequest() as stop, job.folder.tensorboard(state.epoch) as board:
+        while state.epoch < job.config.epochs:
+            _train_epoch(job, parts, state, progress, stop)
+            row = _close_epoch(job, parts, state, progress)
+            for name in ("train_loss", "train_clip_accuracy", "val_loss", "val_clip_accuracy", "val_video_accuracy"):
+                if getattr(row, name) is not None:
+                    board.add_scalar(name, getattr(row, name), row.epoch)
+            board.add_scalar("lr", row.lr, row.epoch)
+            progress.log(_describe(row, job.config.epochs))
+            _stop_if_asked(job, stop, progress)
+    return state
+
+
+def _set_up(job: Job, progress: Progress) -> _Parts:
+    config, spec = job.config, job.card.input
+    device = choose_device(config.device)
+    fabric = Fabric(accelerator=device.type, devices=1, precision=config.precision)
+    torch.manual_seed(config.seed)
+    network = create_model(config.model, job.labels.count, spec.channels, **config.model_options)
+    if config.weights is not None:
+        progress.log(str(load_backbone(network, config.weights)))
+    optimizer = build_optimizer(network, config)
+    model, optimizer = fabric.setup(network, optimizer)
+    transform = TrainTransform(spec, _augmentation(config))
+    targets = [job.labels.index(sample.label) for sample in job.train]
+    weights = class_weights(targets, job.labels.count).to(device) if config.class_weights == "balanced" else None
+    clips = TrainingClips(
+        job.train, targets, spec, transform=transform, cache=job.cache, seed=config.seed, speed=config.speed
+    )
+    sampler = EpochSampler(len(job.train), config.batch_size, config.seed)
+    return _Parts(
+        fabric=fabric,
+        network=network,
+        model=model,
+        optimizer=optimizer,
+        objective=Objective(transform, config.label_smoothing, config.mixup, weights),
+        sampler=sampler,
+        loader=training_loader(clips, sampler, workers=config.workers, pin_memory=device.type == "cuda"),
+        plateau=Plateau(config.patience, config.gamma),
+        _wanted=config.accumulate,
+    )
+
+
+def _augmentation(config: TrainConfig) -> AugmentSpec:
+    return AugmentSpec(
+        crop=config.crop,
+        scale=config.crop_scale,
+        ratio=config.crop_ratio,
+        flip=config.flip,
+        brightness=config.brightness,
+        contrast=config.contrast,
+        saturation=config.saturation,
+        hue=config.hue,
+    )
+
+
+def _train_epoch(job: Job, parts: _Parts, state: RunState, progress: Progress, stop: StopRequest) -> None:
+    """The steps of the running epoch that are still to be made."""
+    parts.sampler.go_to(state.epoch, skip_batches=state.step * parts.accumulate)
+    parts.model.train()
+    batches = iter(parts.loader)
+    saved = time.monotonic()
+    total = parts.steps * parts.accumulate * min(job.config.batch_size, len(job.train))
+    with progress.task(f"epoch {state.epoch + 1}/{job.config.epochs}", total, "clips") as task:
+        task.advance(state.clips)
+        while state.step < parts.steps:
+            _step(job, parts, state, batches, task)
+            if stop.requested or time.monotonic() - saved > job.config.save_seconds:
+                save_state(job.folder.state, state, parts.network, parts.optimizer)
+                saved = time.monotonic()
+            _stop_if_asked(job, stop, progress)
+
+
+def _step(job: Job, parts: _Parts, state: RunState, batches: Iterator[Batch], task: Task) -> None:
+    """One update of the weights, and its bookkeeping in `state`."""
+    began = time.perf_counter()
+    config = job.config
+    rate = learning_rate(config, state.epoch + state.step / parts.steps, plateau_factor=parts.plateau.factor)
+    for group in parts.optimizer.param_groups:
+        group["lr"] = rate
+    seen: list[Sample] = []
+    for number, batch in enumerate(islice(batches, parts.accumulate)):
+        samples = [job.train[row] for row in batch.rows]
+        rng = stream(config.seed, "batch", state.epoch, state.step, number)
+        torch.manual_seed(int(rng.integers(2**63)))  # of dropout, which draws from torch's own generator
+        result = parts.objective(parts.model, batch, parts.fabric.device, rng)
+        refuse_non_finite("loss", result.loss.detach(), samples, state.epoch, state.step)
+        parts.fabric.backward(result.loss / parts.accumulate)
+        state.loss_sum += float(result.loss.detach()) * len(batch)
+        state.correct += result.correct
+        state.clips += len(batch)
+        seen += samples
+        task.advance(len(batch), note=f"loss {state.loss_sum / state.clips:.3f}")
+    norm = parts.fabric.clip_gradients(
+        parts.model, parts.optimizer, max_norm=config.clip_grad_norm or math.inf, error_if_nonfinite=False
+    )
+    if (
+        norm is not None and config.precision != "16-mixed"
+    ):  # whose scaler overflows on purpose now and then, and skips that step
+        refuse_non_finite("gradient norm", norm, seen, state.epoch, state.step)
+    parts.optimizer.step()
+    parts.optimizer.zero_grad()
+    state.step += 1
+    state.seconds += time.perf_counter() - began
+
+
+def _close_epoch(job: Job, parts: _Parts, state: RunState, progress: Progress) -> EpochRow:
+    """Validate, keep the best weights, write every file of the folder that grows."""
+    scored = _validate(job, parts, progress)
+    row = _row(parts, state, scored, job.labels)
+    if row.val_loss is not None:
+        parts.plateau.observe(row.val_loss)
+    state.plateau = parts.plateau.remember()
+    # Accuracy on few videos moves in steps and ties often; the loss decides among equals.
+    value: tuple[float, ...] = ()
+    if row.val_video_accuracy is not None and row.val_loss is not None:
+        value = (row.val_video_accuracy, -row.val_loss)
+    state.finish_epoch(row)
+    save_weights(job.folder.last, parts.network, job.card)
+    if not value or not state.best or value > tuple(state.best):
+        state.best = value
+        save_weights(job.folder.best, parts.network, job.card)
+    save_state(job.folder.state, state, parts.network, parts.optimizer)
+    job.folder.write_metrics(state.rows)
+    write_curves(job.folder.curves, state.rows)
+    return row
+
+
+def _validate(job: Job, parts: _Parts, progress: Progress) -> tuple[ScoredVideo, ...]:
+    if not job.val:
+        return ()
+    predictor = Predictor(parts.network, job.card, device=str(parts.fabric.device))
+    return score_videos(predictor, job.val, cache=job.cache, views=Views(job.config.eval_hop), progress=progress)
+
+
+def _row(parts: _Parts, state: RunState, scored: Sequence[ScoredVideo], labels: LabelMap) -> EpochRow:
+    targets = [labels.index(video.sample.label) for video in scored]
+    clips = [row[target] for video, target in zip(scored, targets, strict=True) for row in video.clips]
+    right = [row.argmax() == target for video, target in zip(scored, targets, strict=True) for row in video.clips]
+    videos = [video.video.argmax() == target for video, target in zip(scored, targets, strict=True)]
+    tiny = np.finfo(np.float32).tiny
+    return EpochRow(
+        epoch=state.epoch + 1,
+        train_loss=state.loss_sum / state.clips,
+        train_clip_accuracy=state.correct / state.clips,
+        val_loss=float(-np.log(np.maximum(clips, tiny)).mean()) if scored else None,
+        val_clip_accuracy=float(np.mean(right)) if scored else None,
+        val_video_accuracy=float(np.mean(videos)) if scored else None,
+        lr=float(parts.optimizer.param_groups[0]["lr"]),
+        clips_per_second=state.clips / state.seconds,
+    )
+
+
+def _stop_if_asked(job: Job, stop: StopRequest, progress: Progress) -> None:
+    if stop.requested:
+        progress.log(f"stopped; go on with: kinema train --resume {job.folder.path}")
+        raise KeyboardInterrupt
+
+
+def _describe(row: EpochRow, epochs: int) -> str:
+    text = f"epoch {row.epoch}/{epochs}: train loss {row.train_loss:.3f}, clip accuracy {row.train_clip_accuracy:.3f}"
+    if row.val_video_accuracy is not None:
+        text += f"; validation loss {row.val_loss:.3f}, clip {row.val_clip_accuracy:.3f}"
+        text += f", video {row.val_video_accuracy:.3f}"
+    return f"{text}; {row.clips_per_second:.0f} clips/s"
