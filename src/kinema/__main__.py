@@ -1,0 +1,5 @@
+"""`python -m kinema` is `kinema`."""
+
+from kinema.cli.app import main
+
+main()

@@ -1,0 +1,63 @@
+"""The command `kinema`: gathers the commands and turns errors into words and exit codes.
+
+Exit codes: 0 done; 1 kinema's own fault; 2 wrong usage; 3 data that cannot be used; 4 video that
+cannot be read; 5 weights that cannot be used; 6 training that cannot go on; 130 stopped by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from kinema.cli import data, demo, evaluate, models, predict, train
+from kinema.cli.render import show_error
+from kinema.core.errors import KinemaError
+from kinema.core.version import __version__
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="kinema",
+    help="Labelled clips in, a video classifier out; a classifier in, answers about videos out.",
+    epilog="Exit codes: 0 done, 2 usage, 3 data, 4 video, 5 weights, 6 training, 130 stopped by Ctrl-C.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+)
+app.command("demo")(demo.demo)
+app.command("train")(train.train)
+app.command("evaluate")(evaluate.evaluate)
+app.command("predict")(predict.predict)
+app.add_typer(models.app, name="models")
+app.add_typer(data.app, name="data")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+) -> None:
+    """Options before the command."""
+
+
+def main() -> None:
+    """Run the command line and leave with its exit code."""
+    try:
+        app()
+    except KinemaError as error:
+        show_error(error)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(0)  # `kinema … | head` has read all it wanted
+
+
+if __name__ == "__main__":
+    main()

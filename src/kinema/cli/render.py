@@ -1,0 +1,110 @@
+"""What commands show: results on stdout; progress, logs and errors on stderr. Only kinema.cli prints."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from kinema.core.errors import KinemaError
+
+__all__ = ["Bars", "bars", "show_error", "stderr", "stdout", "write_json"]
+
+stdout = Console(highlight=False, soft_wrap=True)
+stderr = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def write_json(value: Any) -> None:
+    """One JSON value on stdout, on one line, nothing else."""
+    stdout.file.write(json.dumps(value, ensure_ascii=False) + "\n")
+    stdout.file.flush()
+
+
+def show_error(error: KinemaError) -> None:
+    """The three parts of an error, on stderr."""
+    stderr.print(f"[bold red]error:[/] {escape(error.given)}")
+    if error.allowed:
+        stderr.print(f"[bold]allowed:[/] {escape(error.allowed)}")
+    if error.next_step:
+        stderr.print(f"[bold]next:[/] {escape(error.next_step)}")
+
+
+class _Rate(ProgressColumn):
+    """Steps a second, in the unit of the task."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:.0f} {task.fields['unit']}/s", style="cyan")
+
+
+class _Bar:
+    """One bar of `Bars`."""
+
+    def __init__(self, progress: Progress, number: TaskID) -> None:
+        self._progress = progress
+        self._number = number
+
+    def advance(self, steps: int = 1, note: str = "") -> None:
+        """`steps` more are done."""
+        if note:
+            self._progress.update(self._number, advance=steps, note=note)
+        else:
+            self._progress.update(self._number, advance=steps)
+
+
+class Bars:
+    """`core.progress.Progress` drawn on stderr: description, bar, count, rate, time left, note.
+
+    Where stderr is no terminal no bar is drawn, and log lines stay plain lines.
+    """
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    @contextmanager
+    def task(self, description: str, total: int | None, unit: str) -> Iterator[_Bar]:
+        """A bar that goes when its block ends."""
+        number = self._progress.add_task(escape(description), total=total, unit=unit, note="")
+        try:
+            yield _Bar(self._progress, number)
+        finally:
+            self._progress.remove_task(number)
+
+    def log(self, message: str) -> None:
+        """A line above the bars."""
+        self._progress.console.print(escape(message))
+
+
+@contextmanager
+def bars() -> Iterator[Bars]:
+    """Bars on stderr for as long as the block runs."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        _Rate(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}", style="dim"),
+    )
+    with Progress(*columns, console=stderr, transient=True, disable=not stderr.is_terminal) as progress:
+        yield Bars(progress)
