@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -43,7 +43,7 @@ class ModelRow:
         options: what users may change.
         parameters: learnable numbers with 400 classes and default options.
         gflops: 10⁹ operations of one clip of `input`, a multiplication and an addition counted as two.
-        paper: where it was published.
+        paper: where it was published, in one short line.
         input: what it was made for; any other length and size work too.
     """
 
@@ -61,6 +61,17 @@ class ModelRow:
         """Each option with the value that it has in the builder's signature."""
         signature = inspect.signature(self.builder).parameters
         return {option.name: signature[option.name].default for option in self.options}
+
+    def to_json(self) -> dict[str, Any]:
+        """What `kinema models list --json` writes of it."""
+        return {
+            "name": self.name,
+            "parameters": self.parameters,
+            "gflops": self.gflops,
+            "num_classes": TABLE_CLASSES,
+            "input": asdict(self.input),
+            "paper": self.paper,
+        }
 
 
 @dataclass(frozen=True)
@@ -86,22 +97,45 @@ class ModelDescription:
         row: its row in the table.
         values: every option with its value.
         num_classes: K.
-        in_channels: channels C of a clip.
+        clip_shape: (C, T, H, W) of the clip that was counted with.
         parameters: learnable numbers.
-        gflops: 10⁹ operations of one clip of `row.input`, multiplications and additions counted apart.
+        gflops: 10⁹ operations of one such clip, multiplications and additions counted apart.
         stages: from the clip to the logits.
     """
 
     row: ModelRow
     values: Mapping[str, OptionValue]
     num_classes: int
-    in_channels: int
+    clip_shape: tuple[int, ...]
     parameters: int
     gflops: float
     stages: tuple[StageDescription, ...]
 
+    def to_json(self) -> dict[str, Any]:
+        """What `kinema models show --json` writes of it."""
+        options = [
+            {
+                "name": option.name,
+                "value": self.values[option.name],
+                "allowed": option.allowed,
+                "summary": option.summary,
+            }
+            for option in self.row.options
+        ]
+        return {
+            "name": self.row.name,
+            "parameters": self.parameters,
+            "gflops": self.gflops,
+            "num_classes": self.num_classes,
+            "clip_shape": self.clip_shape,
+            "input": asdict(self.row.input),
+            "paper": self.row.paper,
+            "stages": [asdict(stage) for stage in self.stages],
+            "options": options,
+        }
 
-_HARA_2018 = "Hara et al., Can Spatiotemporal 3D CNNs Retrace the History of 2D CNNs and ImageNet? (2018)"
+
+_HARA_2018 = "Hara et al. 2018, arXiv:1711.09577"
 _CLIP_16X112 = InputSpec()
 
 
@@ -210,9 +244,10 @@ def describe(
     """
     row = find_row(name)
     channels = row.input.channels if in_channels is None else in_channels
+    clip_shape = (channels, row.input.time_steps, row.input.size_px, row.input.size_px)
     with torch.device("meta"):  # shapes only: the deepest model is described in half a second
         model = create_model(name, num_classes, channels, **options).eval()
-        clip = torch.empty(1, channels, row.input.clip.frames, row.input.size_px, row.input.size_px)
+        clips = torch.empty(1, *clip_shape)
     shapes: dict[str, tuple[int, ...]] = {}
 
     def remember(stage: str) -> None:
@@ -223,11 +258,18 @@ def describe(
     for stage in model.stages:
         remember(stage)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        model(clip)
+        model(clips)
     sizes = {key: parameter.numel() for key, parameter in model.named_parameters()}
     stages = tuple(
         StageDescription(stage, shapes[stage], sum(sizes[key] for key in keys))
         for stage, keys in model.parameters_by_stage().items()
     )
-    gflops = counter.get_total_flops() / 1e9
-    return ModelDescription(row, model.options, num_classes, channels, sum(sizes.values()), gflops, stages)
+    return ModelDescription(
+        row=row,
+        values=model.options,
+        num_classes=num_classes,
+        clip_shape=clip_shape,
+        parameters=sum(sizes.values()),
+        gflops=counter.get_total_flops() / 1e9,
+        stages=stages,
+    )
