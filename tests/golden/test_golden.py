@@ -90,10 +90,7 @@ def resnet3d_18():
     "key",
     [
         "conv1.weight",
-        "bn1.running_mean",
-        "layer1.0.conv1.weight",
         "layer2.0.downsample.0.weight",
-        "layer3.1.bn2.bias",
         "layer4.0.conv2.weight",
         "fc.bias",
     ],

@@ -1,0 +1,121 @@
+"""What every network of the zoo must do; a new row of the table is tested without a new line here."""
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from kinema.core.labels import LabelMap
+from kinema.models.model import VideoModel
+from kinema.models.weights import ModelCard, load_weights, replace_head, save_weights
+from kinema.models.zoo import create_model, describe, find_row, list_models
+
+# Some test of theirs runs for seconds; they repeat the blocks of 18 and 50.
+DEEP = {"resnet3d_34", "resnet3d_101", "resnet3d_152", "resnet3d_200"}
+CLASSES = 5
+
+pytestmark = pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow if name in DEEP else ()) for name in list_models()],
+    scope="module",
+)
+
+
+@pytest.fixture(scope="module")
+def model(name) -> Iterator[VideoModel]:
+    """One network in evaluation mode for all tests that leave it as it is."""
+    return fresh(name).eval()
+
+
+def options(name):
+    """Narrow layers where the family has an option for it: the same structure in a fraction of the time."""
+    return {"widen_factor": 0.25} if "widen_factor" in find_row(name).defaults else {}
+
+
+def fresh(name):
+    torch.manual_seed(0)
+    return create_model(name, CLASSES, find_row(name).input.channels, **options(name))
+
+
+def clips(name, count=2, frames=6, size_px=48):
+    channels = find_row(name).input.channels
+    return torch.randn(count, channels, frames, size_px, size_px, generator=torch.Generator().manual_seed(1))
+
+
+def test_the_row_tells_its_size_and_cost(name):
+    told = describe(name)
+    assert told.parameters == find_row(name).parameters
+    assert told.gflops == pytest.approx(find_row(name).gflops, abs=0.005)
+
+
+def test_every_stage_has_parameters_and_a_shape(name):
+    told = describe(name)
+    assert [stage.name for stage in told.stages] == list(fresh(name).stages)
+    assert all(stage.parameters > 0 and stage.shape for stage in told.stages)
+    assert sum(stage.parameters for stage in told.stages) == told.parameters
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("count", "frames", "size_px"), [(2, 6, 48), (1, 6, 48), (1, 9, 48), (1, 6, 64)])
+def test_logits_for_any_batch_length_and_size(name, model, count, frames, size_px):
+    logits = model(clips(name, count, frames, size_px))
+    assert logits.shape == (count, CLASSES)
+    assert torch.isfinite(logits).all()
+
+
+@torch.no_grad()
+def test_the_same_clip_gives_the_same_logits_alone_and_in_a_batch(name, model):
+    batch = clips(name)
+    assert torch.equal(model(batch), model(batch))
+    torch.testing.assert_close(model(batch)[1:], model(batch[1:]), rtol=1e-4, atol=1e-4)
+
+
+@torch.no_grad()
+def test_features_and_head_make_the_whole(name, model):
+    batch = clips(name, 1)
+    assert torch.equal(model.forward_head(model.forward_features(batch)), model(batch))
+
+
+def test_the_same_seed_builds_the_same_network(name, model):
+    assert all(torch.equal(tensor, model.state_dict()[key]) for key, tensor in fresh(name).state_dict().items())
+
+
+def test_a_gradient_reaches_every_parameter(name):
+    model = fresh(name).train()
+    # As many frames and pixels as leave more than one value to normalise in the deepest layer.
+    model(clips(name, 2, 16, 64)).square().sum().backward()
+    without = [key for key, parameter in model.named_parameters() if parameter.grad is None]
+    assert not without
+    silent = [key for key, parameter in model.named_parameters() if not parameter.grad.any()]
+    assert not silent
+
+
+def test_the_head_can_be_replaced(name):
+    model = fresh(name).eval()
+    replace_head(model, 3)
+    with torch.no_grad():
+        assert model(clips(name, 1)).shape == (1, 3)
+    heads = tuple(f"{head}." for head in model.heads)
+    assert all(
+        torch.equal(tensor, model.state_dict()[key])
+        for key, tensor in fresh(name).state_dict().items()
+        if not key.startswith(heads)
+    )
+
+
+@torch.no_grad()
+def test_what_is_saved_comes_back(name, model, tmp_path):
+    row, path = find_row(name), tmp_path / "w.safetensors"
+    labels = LabelMap.unknown(CLASSES)
+    save_weights(path, model, ModelCard(name, options(name), row.input.channels, labels, row.input, {}))
+    batch = clips(name, 1)
+    assert torch.equal(load_weights(path).model(batch), model(batch))
+
+
+@torch.no_grad()
+def test_it_can_be_exported(name, model):
+    batch = clips(name)
+    program = torch.export.export(model, (batch,), dynamic_shapes=({0: torch.export.Dim("N")},))
+    for count in (2, 3):
+        batch = clips(name, count)
+        torch.testing.assert_close(program.module()(batch), model(batch), rtol=1e-4, atol=1e-4)
