@@ -1,0 +1,62 @@
+"""Files appear whole or not at all."""
+
+import os
+
+import pytest
+
+from kinema.core.atomic import replacing
+from kinema.core.errors import DataError
+
+
+def test_the_file_appears_when_the_block_ends(tmp_path):
+    target = tmp_path / "new" / "report.html"
+    with replacing(target) as beside:
+        beside.write_text("whole")
+        assert beside.suffix == ".html"
+        assert beside.parent == target.parent
+        assert not target.exists()
+    assert target.read_text() == "whole"
+    assert list(target.parent.iterdir()) == [target]
+
+
+def half(target, error):
+    with replacing(target) as beside:
+        beside.write_text("half")
+        raise error
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_a_failed_block_leaves_the_old_file_and_nothing_else(tmp_path, error):
+    target = tmp_path / "metrics.csv"
+    target.write_text("old")
+    with pytest.raises(error):
+        half(target, error)
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_an_old_file_is_replaced(tmp_path):
+    target = tmp_path / "a"
+    target.write_text("old")
+    with replacing(str(target)) as beside:
+        beside.write_bytes(b"new")
+    assert target.read_bytes() == b"new"
+
+
+def test_results_are_as_readable_as_other_files(tmp_path):
+    old = os.umask(0o027)
+    try:
+        with replacing(tmp_path / "a") as beside:
+            beside.write_text("")
+    finally:
+        os.umask(old)
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o640
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with (
+        pytest.raises(DataError, match=r"cannot write .*file/a\.csv: (Not a directory|File exists)"),
+        replacing(tmp_path / "file" / "a.csv"),
+    ):
+        pytest.fail("the block must not run")

@@ -1,0 +1,64 @@
+"""Clip and input specifications refuse what cannot be fed."""
+
+import pytest
+
+from kinema.core.errors import UsageError
+from kinema.core.spec import ClipSpec, InputSpec
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"frames": 0}, "a clip of 0 frames"),
+        ({"stride": 0}, "a stride of 0 frames"),
+        ({"fps": 0}, "0 frames a second"),
+        ({"fps": float("nan")}, "nan frames a second"),
+        ({"padding": "mirror"}, "padding 'mirror'"),
+    ],
+)
+def test_impossible_clips_are_refused(wrong, told):
+    with pytest.raises(UsageError, match=told) as caught:
+        ClipSpec(**wrong)
+    assert caught.value.allowed
+
+
+@pytest.mark.parametrize("padding", ["loop", "last", "none"])
+def test_paddings(padding):
+    assert ClipSpec(padding=padding).padding == padding
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"modality": "depth"}, "modality 'depth'"),
+        ({"crop": "corner"}, "crop 'corner'"),
+        ({"size_px": 8}, "an input of 8 pixels"),
+        ({"size_px": 112, "short_side_px": 100}, "short side of 100 pixels cannot give crops of 112"),
+        ({"mean": (0.5,)}, "1 means and 3 deviations for 3 rgb channels"),
+        ({"modality": "flow"}, "3 means and 3 deviations for 2 flow channels"),
+        ({"std": (1.0, 1.0, 0.0)}, "a standard deviation of 0.0"),
+        (
+            {"modality": "difference", "mean": (0.0,), "std": (0.1,), "clip": ClipSpec(frames=1)},
+            "differences of a clip of one frame",
+        ),
+    ],
+)
+def test_impossible_inputs_are_refused(wrong, told):
+    with pytest.raises(UsageError, match=told) as caught:
+        InputSpec(**wrong)
+    assert caught.value.allowed
+
+
+@pytest.mark.parametrize(
+    ("modality", "channels", "time_steps"), [("rgb", 3, 16), ("flow", 2, 16), ("difference", 1, 15)]
+)
+def test_shape_of_the_network_input(modality, channels, time_steps):
+    spec = InputSpec(modality=modality, mean=(0.0,) * channels, std=(1.0,) * channels)
+    assert (spec.channels, spec.time_steps) == (channels, time_steps)
+
+
+def test_specifications_are_values():
+    assert InputSpec() == InputSpec()
+    assert hash(InputSpec()) == hash(InputSpec(clip=ClipSpec()))
+    with pytest.raises(AttributeError):
+        InputSpec().size_px = 3
