@@ -102,7 +102,7 @@ def test_classes_that_never_occur_are_left_out_of_averages():
     found = measure(one_hot([0, 0, 1, 2], 3), [0, 0, 1, 1], level="video", labels=ABC)
     last = found.per_class[2]
     assert (last.precision, last.recall, last.f1, last.support, last.predicted) == (0.0, None, None, 0, 1)
-    assert found.macro.f1 == pytest.approx((1 + 2 / 3) / 2)
+    assert found.macro.f1 == found.macro_f1.value == pytest.approx((1 + 2 / 3) / 2)
     assert any("1 of 3 classes have no video here ('c')" in warning for warning in found.warnings)
 
 

@@ -83,7 +83,7 @@ def test_boundaries_hold_wherever_floats_put_them(start):
 @pytest.mark.parametrize("score", [0.6, 0.4])
 def test_thresholds_hold_for_means_of_equal_scores(score):
     mean = (score + score + score) / 3
-    rule = EventRule(enter=score, leave=score, min_duration_seconds=0.0)
+    rule = EventRule(enter=score, leave=score, min_duration_seconds=0.0, merge_gap_seconds=0.0)
     assert len(find_events(seconds([mean, math.nextafter(score, 0), score]), rule)) == 1
 
 
