@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from kinema.video.handle import Handle, Keyframe
@@ -52,7 +53,9 @@ class Cursor:
         self.index = timeline.first_index(key) - 1
         self.key = key
         self._timeline = timeline
-        self._pictures = handle.pictures(self._hear, handle.packets_from(key, self._hear))
+        # No bound method: a cycle would keep decoder and threads alive until the next garbage collection.
+        report = partial(_hear, self.heard, key)
+        self._pictures = handle.pictures(report, handle.packets_from(key, report))
 
     @classmethod
     def at(cls, index: int, handle: Handle, timeline: Timeline) -> Cursor:
@@ -102,6 +105,8 @@ class Cursor:
         for index in range(expected, found):
             self.heard(self._timeline.pts[index], "a picture is missing")
 
-    def _hear(self, pts: int | None, reason: str) -> None:
-        if self.key is None or pts is None or pts >= self.key.pts:
-            self.heard(pts, reason)
+
+def _hear(heard: Heard, key: Keyframe | None, pts: int | None, reason: str) -> None:
+    """What is shown before the keyframe that decoding started from cannot decode, and is not asked for."""
+    if key is None or pts is None or pts >= key.pts:
+        heard(pts, reason)

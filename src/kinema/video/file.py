@@ -228,8 +228,7 @@ class VideoFile:
     def _painter_for(self, picture: VideoFrame) -> Painter:
         """The painter of this file, whose layout any of its pictures tells."""
         if self._painter is None:
-            aspect = self._handle.stream.sample_aspect_ratio
-            self._painter = Painter(self.path, Layout.of(picture, aspect, self.short_side_px))
+            self._painter = Painter(self.path, Layout.of(picture, self._handle.pixel_aspect, self.short_side_px))
         return self._painter
 
     def _damage(self, heard: Heard) -> tuple[Damage, ...]:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import av
+from av.packet import Packet
 from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
 
@@ -21,7 +23,6 @@ from kinema.core.errors import MediaError, UsageError, nearest
 
 if TYPE_CHECKING:
     from av.container import InputContainer
-    from av.packet import Packet
     from av.video.frame import VideoFrame
     from typing_extensions import Self
 
@@ -53,6 +54,10 @@ class Handle:
         timeouts: seconds to wait for (opening, each packet); None waits for ever, as local files allow.
         options: FFmpeg's options for the container.
 
+    Attributes:
+        time_base: seconds a unit of packet and picture times.
+        pixel_aspect: width of a stored pixel by its height.
+
     Raises:
         MediaError: the source cannot be opened, or holds no video.
         UsageError: less than one thread.
@@ -72,8 +77,25 @@ class Handle:
         self.threads = threads
         self._timeouts = timeouts
         self._options = options or {}
-        self.container, self.stream = self._open()
+        self._opened: tuple[InputContainer, VideoStream] | None = self._open()
         self._at_start = True
+        self.time_base = self.stream.time_base or Fraction(1)
+        self.pixel_aspect = self.stream.sample_aspect_ratio or Fraction(1)
+
+    @property
+    def container(self) -> InputContainer:
+        """The open container; UsageError when closed, where FFmpeg would read freed memory."""
+        return self._require_open()[0]
+
+    @property
+    def stream(self) -> VideoStream:
+        """The video stream that is read; UsageError when closed."""
+        return self._require_open()[1]
+
+    def _require_open(self) -> tuple[InputContainer, VideoStream]:
+        if self._opened is None:
+            raise UsageError(f"reading from {self.source}, which was closed", allowed="reading inside its `with` block")
+        return self._opened
 
     def _open(self) -> tuple[InputContainer, VideoStream]:
         options = self._options
@@ -86,10 +108,7 @@ class Handle:
         try:
             container = av.open(url, "r", options=options, metadata_errors="replace", timeout=self._timeouts)
         except (av.FFmpegError, OSError, ValueError) as error:
-            reason = reason_of(error, self._timeouts)
-            if isinstance(error, av.error.InvalidDataError):
-                reason = "not a video, or one that is damaged or cut off where its index is"
-            raise MediaError(self.source, reason, next_step=_NEXT_STEP) from error
+            raise self._refusal(error) from error
         stream = container.streams.best("video")
         # Cover pictures of songs count as video too; a codec that FFmpeg lacks has no context.
         if (
@@ -116,21 +135,42 @@ class Handle:
             # Its pictures stand alone, and without this its decoder never tells that one is broken.
             stream.codec_context.options = {"err_detect": "explode"}
 
+    def _refusal(self, error: Exception) -> MediaError:
+        reason = reason_of(error)
+        if isinstance(error, av.error.InvalidDataError):
+            reason = "not a video, or one that is damaged or cut off where its index is"
+        if self._timeouts is None:
+            step = "play it in another program; if that fails too, copy it again from where it came"
+            return MediaError(self.source, reason, next_step=step)
+        if isinstance(error, av.error.ExitError):
+            reason = f"no answer within {self._timeouts[0]:g} s"
+        return MediaError(
+            self.source,
+            reason,
+            allowed="the address of a camera or server that answers and sends video",
+            next_step="check the address, and that the camera or server can be reached from this machine",
+        )
+
     def packets(self, report: Report) -> Iterator[Packet[VideoStream]]:
         """Packets from where the container stands, the last one empty (it flushes the decoder); errors are reported."""
         self._at_start = False
         try:
             yield from self.container.demux(self.stream)
         except (av.FFmpegError, OSError) as error:
-            report(None, f"reading stops early: {reason_of(error, self._timeouts)}")
+            reason = reason_of(error)
+            if isinstance(error, av.error.ExitError) and self._timeouts is not None:
+                reason = f"nothing arrives for {self._timeouts[1]:g} s"
+            report(None, f"reading stops early: {reason}")
+            yield cast("Packet[VideoStream]", Packet())
 
     def pictures(self, report: Report, packets: Iterator[Packet[VideoStream]] | None = None) -> Iterator[VideoFrame]:
         """Decoded pictures of `packets` (from where the container stands) in the order they are shown."""
+        stream = self.stream
         for packet in self.packets(report) if packets is None else packets:
             if packet.is_corrupt:
                 report(packet.pts, "a picture arrives incomplete")
             try:
-                decoded = self.stream.decode(packet)
+                decoded = stream.decode(packet)
             except (av.FFmpegError, OSError) as error:
                 report(packet.pts, f"a picture cannot be decoded: {reason_of(error)}")
                 continue
@@ -164,14 +204,17 @@ class Handle:
 
     def rewind(self) -> None:
         """Stand at the very first packet again; by opening anew, since not every container seeks there."""
+        self._require_open()
         if not self._at_start:
             self.close()
-            self.container, self.stream = self._open()
+            self._opened = self._open()
             self._at_start = True
 
     def close(self) -> None:
         """Release the file; more than once does no harm."""
-        self.container.close()
+        if self._opened is not None:
+            self._opened[0].close()
+            self._opened = None  # the decoder, its memory and its threads go with the last reference
 
     def __enter__(self) -> Self:
         return self
@@ -182,14 +225,9 @@ class Handle:
         self.close()
 
 
-def reason_of(error: Exception, timeouts: tuple[float, float] | None = None) -> str:
-    """What FFmpeg's `error` means to a person."""
-    if isinstance(error, av.error.ExitError) and timeouts is not None:
-        return f"no answer within {timeouts[0]:g} s when opening, or {timeouts[1]:g} s while reading"
+def reason_of(error: Exception) -> str:
+    """What FFmpeg says of `error`, without number and path."""
     return str(getattr(error, "strerror", None) or error)
-
-
-_NEXT_STEP = "play the file in another program; if that fails too, copy it again from where it came"
 
 
 def _check_file(path: Path) -> None:

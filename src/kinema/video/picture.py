@@ -59,12 +59,12 @@ class Layout:
     flip_vertical: bool = False
 
     @classmethod
-    def of(cls, picture: VideoFrame, pixel_aspect: Fraction | None, short_side_px: int | None = None) -> Layout:
+    def of(cls, picture: VideoFrame, pixel_aspect: Fraction, short_side_px: int | None = None) -> Layout:
         """The layout of `picture` (and of its whole video).
 
         Args:
             picture: any decoded picture; a display matrix belongs to each.
-            pixel_aspect: width of a stored pixel by its height; None means square.
+            pixel_aspect: width of a stored pixel by its height; 1 is square.
             short_side_px: what the shorter side shown is scaled to (up or down), the longer one with
                 it and rounded to the nearest pixel; None keeps the size.
 
@@ -73,8 +73,7 @@ class Layout:
         """
         check_short_side(short_side_px)
         transposed, flip_horizontal, flip_vertical = _orientation(picture)
-        aspect = Fraction(pixel_aspect or 1)
-        width, height = picture.width * max(aspect, Fraction(1)), picture.height / min(aspect, Fraction(1))
+        width, height = picture.width * max(pixel_aspect, Fraction(1)), picture.height / min(pixel_aspect, Fraction(1))
         if transposed:
             width, height = height, width
         scale = 1 if short_side_px is None else short_side_px / min(width, height)

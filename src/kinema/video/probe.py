@@ -73,7 +73,7 @@ def describe(handle: Handle, timeline: Timeline) -> VideoInfo:
             f"none of its {len(timeline.pts)} pictures can be decoded",
             next_step="copy the file again from where it came",
         )
-    layout = Layout.of(picture, handle.stream.sample_aspect_ratio)
+    layout = Layout.of(picture, handle.pixel_aspect)
     gaps = {later - earlier for earlier, later in pairwise(timeline.pts)}
     duration_seconds = timeline.seconds(timeline.end_pts)
     return VideoInfo(

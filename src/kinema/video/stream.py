@@ -77,13 +77,13 @@ class VideoStream:
             timeouts=(open_timeout_seconds, read_timeout_seconds),
             options={"rtsp_transport": "tcp"} if url.lower().startswith("rtsp") else {},
         )
-        self.time_base = self._handle.stream.time_base or Fraction(1)
+        self.time_base = self._handle.time_base
         rate = self._handle.stream.average_rate or self._handle.stream.guessed_rate
         self.average_fps = None if not rate else float(rate)
         self._step = max(1, round(1 / ((rate or Fraction(25)) * self.time_base)))
         self._first_pts: int | None = None
         self._last_pts: int | None = None
-        self._pictures = self._handle.pictures(self._hear, self._from_keyframe())
+        self._pictures: Iterator[VideoFrame] = self._handle.pictures(self._hear, self._from_keyframe())
 
     @property
     def damage(self) -> tuple[Damage, ...]:
@@ -112,6 +112,7 @@ class VideoStream:
 
     def close(self) -> None:
         """Release the stream; more than once does no harm."""
+        self._pictures = iter(())
         self._handle.close()
 
     def _chunks(self, size: int) -> Generator[Frames, None, None]:
@@ -128,7 +129,7 @@ class VideoStream:
         pts: list[int] = []
         for picture in islice(self._pictures, size):
             if self._painter is None:
-                layout = Layout.of(picture, self._handle.stream.sample_aspect_ratio, self._short_side_px)
+                layout = Layout.of(picture, self._handle.pixel_aspect, self._short_side_px)
                 self._painter = Painter(self.url, layout)
             canvas = self._painter.canvas(size) if canvas is None else canvas
             self._painter.paint(picture, canvas[len(pts)])
@@ -154,9 +155,9 @@ class VideoStream:
 
     def _hear(self, pts: int | None, reason: str) -> None:
         first = self._first_pts
-        self._damage.append(
-            Damage(None if pts is None or first is None else float((pts - first) * self.time_base), reason)
-        )
+        seconds = None if pts is None or first is None else float((pts - first) * self.time_base)
+        if seconds is None or not self._damage or self._damage[-1].seconds != seconds:  # one reason a picture
+            self._damage.append(Damage(seconds, reason))
 
     def __enter__(self) -> Self:
         return self

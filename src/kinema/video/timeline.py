@@ -88,7 +88,7 @@ def read_timeline(handle: Handle, report: Report) -> Timeline:
         tally.add(packet)
     if not tally.count:
         raise MediaError(handle.source, "it holds no pictures", allowed="a video of at least one picture")
-    step = _step(handle.stream)
+    step = _step(handle)
     if tally.stamped:
         pts = tuple(sorted(tally.pts))
         end_pts = pts[-1] + (tally.last_duration or round(step))
@@ -100,7 +100,7 @@ def read_timeline(handle: Handle, report: Report) -> Timeline:
         pts=pts,
         keyframes=() if by_count else tuple(sorted(tally.keyframes, key=lambda each: each.pts)),
         end_pts=max(end_pts, pts[-1] + 1),
-        time_base=handle.stream.time_base or Fraction(1),
+        time_base=handle.time_base,
         by_count=by_count,
         promised_frames=max(tally.count, _indexed(handle) - tally.hidden),
     )
@@ -146,10 +146,10 @@ class _Tally:
         return self._in_order and self.count == len(self.pts) == len(set(self.pts))
 
 
-def _step(stream: VideoStream) -> Fraction:
+def _step(handle: Handle) -> Fraction:
     """Units from one picture to the next, by the rate that the stream claims."""
-    rate = stream.guessed_rate or stream.average_rate or Fraction(25)
-    return 1 / (rate * (stream.time_base or Fraction(1)))
+    rate = handle.stream.guessed_rate or handle.stream.average_rate or Fraction(25)
+    return 1 / (rate * handle.time_base)
 
 
 def _shuffled(handle: Handle) -> bool:
@@ -185,8 +185,8 @@ def _promised_seconds(handle: Handle) -> float:
     stream, container = handle.stream, handle.container
     if not {"mov", "avi", "matroska", "flv", "asf"} & set(container.format.name.split(",")):
         return 0.0
-    if stream.duration is not None and stream.time_base is not None:
-        return float(stream.duration * stream.time_base)
+    if stream.duration is not None:
+        return float(stream.duration * handle.time_base)
     tag = stream.metadata.get("DURATION")  # what FFmpeg and mkvmerge note a track in Matroska
     if tag is not None:
         hours, minutes, seconds = (float(part) for part in tag.split(":"))
