@@ -1,0 +1,226 @@
+"""What is wrong with a data set, before hours of training find out.
+
+The JSON form (`CheckReport.to_json`), schema version 1:
+
+    schema       "kinema.check"
+    version      1
+    source       the folder or CSV file
+    samples      how many
+    clip_frames  frames of the clip that samples were compared with
+    classes      [{"label", "samples", "files", "groups" or null, "duration_seconds"}]
+    files        [{"path", "reason" or null, "size_bytes", "sha256", "frames_promised", "frames_decoded",
+                   "duration_seconds", "fps", "variable_frame_rate", "width_px", "height_px", "codec"}]
+    broken       {path: reason}
+    ignored      [path]: files that are no videos, folders without a video
+    notes        [text]: what is odd but can be used
+
+Paths are relative to the folder, or to the folder of the CSV file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from kinema.core.errors import BrokenFilesError, DataError
+from kinema.core.progress import Progress, Silent
+from kinema.datasets.inspection import FileReport, inspect_files
+from kinema.datasets.manifest import Manifest
+from kinema.datasets.sample import Sample
+
+__all__ = ["CheckReport", "ClassCount", "check", "find_broken"]
+
+# A largest class this many times the smallest lets a model do well by ignoring the small one.
+_IMBALANCE = 3.0
+# Above this share, files are not broken one by one: the codec, the copy or the disk is.
+_MOST_BROKEN = 0.5
+
+
+@dataclass(frozen=True)
+class ClassCount:
+    """How much there is of one class.
+
+    Attributes:
+        label: its name.
+        samples: rows of the manifest.
+        files: distinct videos.
+        groups: distinct groups; None where no sample of the class has one.
+        duration_seconds: of all its samples; broken files count as nothing.
+    """
+
+    label: str
+    samples: int
+    files: int
+    groups: int | None
+    duration_seconds: float
+
+
+@dataclass(frozen=True, repr=False)
+class CheckReport:
+    """What decoding all of a manifest has shown.
+
+    Attributes:
+        manifest: what was checked.
+        clip_frames: frames T of the clip that samples were compared with.
+        files: a report for each distinct file, in the order of the manifest.
+        classes: a count for each class, in index order.
+        broken: (path, reason) of each file that cannot be used.
+        notes: sentences about what is odd but can be used.
+    """
+
+    manifest: Manifest
+    clip_frames: int
+    files: tuple[FileReport, ...]
+    classes: tuple[ClassCount, ...]
+    broken: tuple[tuple[Path, str], ...]
+    notes: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The documented form (see the module) as plain dicts, lists, strings and numbers."""
+        relative = self.manifest.relative
+        return {
+            "schema": "kinema.check",
+            "version": 1,
+            "source": str(self.manifest.source),
+            "samples": len(self.manifest),
+            "clip_frames": self.clip_frames,
+            "classes": [asdict(count) for count in self.classes],
+            "files": [asdict(report) | {"path": relative(report.path)} for report in self.files],
+            "broken": {relative(path): reason for path, reason in self.broken},
+            "ignored": [relative(path) for path in self.manifest.ignored],
+            "notes": list(self.notes),
+        }
+
+    def __repr__(self) -> str:
+        return f"CheckReport({len(self.files)} files, {len(self.broken)} broken, {len(self.notes)} notes)"
+
+
+def check(
+    manifest: Manifest, *, clip_frames: int = 16, workers: int | None = None, progress: Progress | None = None
+) -> CheckReport:
+    """Decode every file of `manifest` and report all that is wrong or odd.
+
+    Args:
+        manifest: the data set.
+        clip_frames: frames of a clip; shorter samples are noted.
+        workers: processes that decode (`inspect_files`).
+        progress: shows how far it is.
+    """
+    files = inspect_files(_distinct(manifest), workers=workers, progress=progress or Silent())
+    by_path = {report.path: report for report in files}
+    counts = tuple(_count(manifest, label, by_path) for label in manifest.labels.require())
+    broken = tuple(_broken(manifest, by_path).items())
+    notes = [*_file_notes(files), *_sample_notes(manifest, by_path, clip_frames), *_class_notes(counts)]
+    return CheckReport(manifest, clip_frames, files, counts, broken, tuple(notes))
+
+
+def find_broken(
+    manifest: Manifest, *, skip: bool = False, workers: int | None = None, progress: Progress | None = None
+) -> dict[Path, str]:
+    """The files of `manifest` that cannot be used, each with the reason; empty when all is well.
+
+    Args:
+        manifest: the data set.
+        skip: return broken files, to be left out and listed in the report, instead of raising.
+        workers: processes that decode (`inspect_files`).
+        progress: shows how far it is.
+
+    Raises:
+        BrokenFilesError: there are some, all named, and `skip` is not set.
+        DataError: more than half of the files are broken, `skip` or not.
+    """
+    files = inspect_files(_distinct(manifest), workers=workers, progress=progress or Silent())
+    broken = _broken(manifest, {report.path: report for report in files})
+    if broken and not skip:
+        raise BrokenFilesError(broken, len(files))
+    if len(broken) > _MOST_BROKEN * len(files):
+        path, reason = next(iter(broken.items()))
+        raise DataError(
+            f"{len(broken)} of {len(files)} videos cannot be decoded, such as {path}: {reason}",
+            allowed=f"at most {_MOST_BROKEN:.0%} of the videos left out",
+            next_step=f"see all of them with `kinema data check {manifest.source}`, and copy or encode them again",
+        )
+    return broken
+
+
+def _distinct(manifest: Manifest) -> list[Path]:
+    return list(dict.fromkeys(sample.path for sample in manifest.samples))
+
+
+def _broken(manifest: Manifest, reports: dict[Path, FileReport]) -> dict[Path, str]:
+    broken = {path: report.reason for path, report in reports.items() if report.reason is not None}
+    for sample in manifest.samples:
+        start, duration = sample.start_seconds or 0.0, reports[sample.path].duration_seconds
+        if sample.path not in broken and start >= duration:
+            broken[sample.path] = f"a sample starts at {start:g} s, but the video lasts {duration:.3f} s"
+    return broken
+
+
+def _span_seconds(sample: Sample, report: FileReport) -> float:
+    end = report.duration_seconds if sample.end_seconds is None else min(sample.end_seconds, report.duration_seconds)
+    return max(0.0, end - (sample.start_seconds or 0.0))
+
+
+def _count(manifest: Manifest, label: str, reports: dict[Path, FileReport]) -> ClassCount:
+    samples = [sample for sample in manifest.samples if sample.label == label]
+    groups = {sample.group for sample in samples if sample.group is not None}
+    return ClassCount(
+        label=label,
+        samples=len(samples),
+        files=len({sample.path for sample in samples}),
+        groups=len(groups) or None,
+        duration_seconds=sum(_span_seconds(sample, reports[sample.path]) for sample in samples),
+    )
+
+
+def _file_notes(files: Sequence[FileReport]) -> list[str]:
+    notes = []
+    if fewer := [report for report in files if not report.reason and report.frames_decoded < report.frames_promised]:
+        notes.append(f"{_several(fewer, 'file')} with fewer frames than promised, though none is damaged")
+    if uneven := [report for report in files if report.variable_frame_rate]:
+        notes.append(f"{_several(uneven, 'file')} with a variable frame rate")
+    rates = sorted({round(report.fps, 2) for report in files if report.fps})
+    if len(rates) > 1:
+        notes.append(
+            f"{len(rates)} frame rates from {rates[0]:g} to {rates[-1]:g} fps: clips of one stride differ in speed"
+        )
+    copies: dict[str, list[FileReport]] = {}
+    for report in files:
+        if report.sha256:
+            copies.setdefault(report.sha256, []).append(report)
+    if same := [report for reports in copies.values() for report in reports[1:]]:
+        notes.append(f"{_several(same, 'file')} the same, byte for byte, as another")
+    return notes
+
+
+def _sample_notes(manifest: Manifest, reports: dict[Path, FileReport], clip_frames: int) -> list[str]:
+    notes = []
+    usable = [(sample, reports[sample.path]) for sample in manifest.samples if not reports[sample.path].reason]
+    short = [report for sample, report in usable if _span_seconds(sample, report) * report.fps < clip_frames - 0.5]
+    if short:
+        notes.append(f"{_several(short, 'sample')} shorter than a clip of {clip_frames} frames, to be padded")
+    late = [
+        report
+        for sample, report in usable
+        if sample.end_seconds is not None and sample.end_seconds > report.duration_seconds + 1 / report.fps
+    ]
+    if late:
+        notes.append(f"{_several(late, 'sample')} said to end after the end of the file")
+    if not any(sample.group for sample in manifest.samples):
+        notes.append("no groups: a split cannot keep clips of one recording together")
+    return notes
+
+
+def _class_notes(counts: Sequence[ClassCount]) -> list[str]:
+    most, least = (pick(counts, key=lambda count: count.samples) for pick in (max, min))
+    if most.samples <= _IMBALANCE * least.samples:
+        return []
+    return [f"'{most.label}' has {most.samples} samples, '{least.label}' only {least.samples}: weigh the classes"]
+
+
+def _several(reports: Sequence[FileReport], what: str) -> str:
+    """How many, with the first as an example: `2 files (a.mp4, …)`."""
+    plural, more = ("", "") if len(reports) == 1 else ("s", ", …")
+    return f"{len(reports)} {what}{plural} ({reports[0].path.name}{more})"

@@ -1,0 +1,121 @@
+import os
+import subprocess
+import sys
+from contextlib import contextmanager
+
+import pytest
+
+from kinema.core.errors import UsageError
+from kinema.core.progress import Silent
+from kinema.datasets.inspection import FileReport, inspect_file, inspect_files, spread
+
+
+def test_a_whole_file(clip):
+    report = inspect_file(clip)
+    assert report.reason is None
+    assert (report.frames_promised, report.frames_decoded) == (24, 24)
+    assert (report.fps, report.duration_seconds) == pytest.approx((12.0, 2.0))
+    assert (report.width_px, report.height_px, report.codec) == (48, 32, "h264")
+    assert report.size_bytes == clip.stat().st_size
+    assert not report.variable_frame_rate
+
+
+def test_the_same_content_has_the_same_digest(clip, tmp_path):
+    (tmp_path / "copy.mp4").write_bytes(clip.read_bytes())
+    assert inspect_file(tmp_path / "copy.mp4").sha256 == inspect_file(clip).sha256
+
+
+@pytest.mark.parametrize("what", ["absent", "empty", "text", "cut", "folder"])
+def test_broken_files_have_a_reason(clip, tmp_path, what):
+    path = tmp_path / "broken.mp4"
+    match what:
+        case "empty":
+            path.touch()
+        case "text":
+            path.write_text("not a video at all " * 100)
+        case "cut":
+            path.write_bytes(clip.read_bytes()[: clip.stat().st_size // 2])
+        case "folder":
+            path.mkdir()
+    report = inspect_file(path)
+    assert report.reason
+    assert report.path == path
+    assert report.frames_decoded == 0
+
+
+def test_a_damaged_real_file_tells_how_far_it_decodes(shared_video):
+    report = inspect_file(shared_video / "odd" / "corrupted.mp4")
+    assert report.reason is not None
+    assert "cannot be decoded" in report.reason
+    assert 0 < report.frames_decoded < report.frames_promised
+
+
+@pytest.mark.parametrize(
+    ("name", "variable"), [("part_0.mp4", True), ("testsrc2_vp9.webm", False), ("nasa_13013_rotated.mp4", False)]
+)
+def test_odd_real_files_are_whole(shared_video, name, variable):
+    report = inspect_file(shared_video / "odd" / name)
+    assert report.reason is None
+    assert report.frames_decoded == report.frames_promised
+    assert report.variable_frame_rate is variable
+
+
+class Counting(Silent):
+    """Notes what is shown."""
+
+    def __init__(self):
+        self.done, self.total = 0, None
+
+    @contextmanager
+    def task(self, description, total, unit):
+        self.total = total
+        yield self
+
+    def advance(self, steps=1, note=""):
+        self.done += steps
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_reports_keep_the_order_of_the_paths(clip, tmp_path, workers):
+    paths = [tmp_path / f"{number}.mp4" for number in range(6)]
+    for number, path in enumerate(paths):
+        path.write_bytes(clip.read_bytes() if number % 2 else b"")
+    progress = Counting()
+    reports = inspect_files(paths, workers=workers, progress=progress)
+    assert [report.path for report in reports] == paths
+    assert [report.reason is None for report in reports] == [False, True] * 3
+    assert (progress.done, progress.total) == (6, 6)
+
+
+def test_fewer_than_no_workers(clip):
+    with pytest.raises(UsageError, match="-1 workers"):
+        inspect_files([clip], workers=-1, progress=Silent())
+
+
+def _die_on_bad(path):
+    if path.name.startswith("bad"):
+        os._exit(11)
+    return FileReport(path, None)
+
+
+def test_a_file_that_takes_its_process_down_is_named_and_no_other(tmp_path):
+    paths = [tmp_path / name for name in ("a", "b", "bad", "c", "d", "e", "f")]
+    reports = list(spread(_die_on_bad, paths, workers=2))
+    assert sorted(report.path for report in reports) == sorted(paths)
+    assert {report.path.name: report.reason for report in reports if report.reason} == {
+        "bad": "the process that decoded it died"
+    }
+
+
+def test_a_main_program_without_a_guard_is_told_so(clip, tmp_path):
+    program = tmp_path / "main.py"
+    program.write_text(
+        "from pathlib import Path\n"
+        "from kinema.core.progress import Silent\n"
+        "from kinema.datasets.inspection import inspect_files\n"
+        f"inspect_files([Path({str(clip)!r})], workers=1, progress=Silent())\n"
+    )
+    done = subprocess.run([sys.executable, program], capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 1
+    assert "UsageError: the processes that decode cannot be started" in done.stderr
+    assert 'if __name__ == "__main__":' in done.stderr
