@@ -3,6 +3,7 @@
 import json
 import pickle
 import re
+import sys
 
 import pytest
 import torch
@@ -152,6 +153,23 @@ def test_a_folder_that_cannot_be_written_leaves_nothing(tmp_path):
     model = small()
     with pytest.raises(DataError, match="cannot write"):
         save_weights(tmp_path / "file" / "w.safetensors", model, card_of(model))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on the size of a file")
+def test_a_full_disk_leaves_the_old_file(saved):
+    import resource
+
+    path, model = saved
+    before = path.read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+    try:
+        with pytest.raises(DataError, match=re.compile("cannot write .* room for 1 MiB", re.DOTALL)):
+            save_weights(path, model, card_of(model))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
 
 
 def _truncated(path):

@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from kinema.core.atomic import replacing
-from kinema.core.errors import KinemaError, UsageError, WeightsError
+from kinema.core.errors import DataError, KinemaError, UsageError, WeightsError
 from kinema.core.labels import LabelMap
 from kinema.core.spec import InputSpec
 from kinema.models.model import OptionValue, VideoModel
@@ -131,7 +131,7 @@ def save_weights(path: Path | str, model: VideoModel, card: ModelCard) -> None:
     Raises:
         WeightsError: the card does not describe this model, so the file could not be read back.
         UsageError: the card names an unknown architecture or option.
-        DataError: the folder cannot be written to.
+        DataError: the folder cannot be written to, or has no room.
     """
     options = full_options(card.architecture, card.options)
     expected = _bare_model(card).state_dict()
@@ -147,7 +147,14 @@ def save_weights(path: Path | str, model: VideoModel, card: ModelCard) -> None:
             allowed="finite numbers in provenance and metrics",
         ) from error
     with replacing(path) as beside:
-        save_file(tensors, beside, metadata={_ENTRY: text})
+        try:
+            save_file(tensors, beside, metadata={_ENTRY: text})
+        except SafetensorError as error:
+            raise DataError(
+                f"cannot write {path}: {error}",
+                allowed=f"room for {sum(tensor.nbytes for tensor in tensors.values()) // 2**20 + 1} MiB",
+                next_step="free some space, or choose another place with --out",
+            ) from error
 
 
 def read_card(path: Path | str) -> ModelCard:
