@@ -80,11 +80,17 @@ def test_boundaries_hold_wherever_floats_put_them(start):
     assert len(find_events([*lone[:2], *seconds([0.9], lone[1].end_seconds + 0.3, 0.1)], rule)) == 1
 
 
-@pytest.mark.parametrize("score", [0.6, 0.4])
+@pytest.mark.parametrize("score", [0.6, 0.4, 0.43079744847259255])
 def test_thresholds_hold_for_means_of_equal_scores(score):
     mean = (score + score + score) / 3
     rule = EventRule(enter=score, leave=score, min_duration_seconds=0.0, merge_gap_seconds=0.0)
     assert len(find_events(seconds([mean, math.nextafter(score, 0), score]), rule)) == 1
+
+
+def test_lengths_that_are_no_whole_microseconds_are_boundaries_too():
+    third = EventRule(min_duration_seconds=1 / 3, merge_gap_seconds=2 / 3)
+    assert len(find_events([Segment(0, 0.333333, 0.9)], third)) == 1
+    assert len(find_events([Segment(0, 1, 0.9), Segment(1.666667, 3, 0.9)], third)) == 1
 
 
 def test_peak_and_mean_are_of_the_event_and_weighted_by_time():
@@ -191,7 +197,7 @@ def test_events_never_overlap_and_obey_the_rule(steps, enter, leave_share, short
     found = find_events(segments, rule)
     for event in found:
         assert event.end_seconds - event.start_seconds >= shortest - 1e-6
-        assert round(event.peak, 9) >= enter - 1e-9
+        assert event.peak >= enter - 1e-9
         assert 0 <= event.mean <= event.peak
     for earlier, later in pairwise(found):
         assert later.start_seconds - earlier.end_seconds > gap - 1e-6

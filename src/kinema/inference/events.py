@@ -117,12 +117,12 @@ def find_events(segments: Sequence[Segment], rule: EventRule) -> tuple[Interval,
     for stretch in _open_stretches(segments, rule):
         if merged:
             pause = segments[stretch.start].start_seconds - segments[merged[-1].stop - 1].end_seconds
-            if _seconds(pause) <= rule.merge_gap_seconds:
+            if _seconds(pause - rule.merge_gap_seconds) <= 0:
                 merged[-1] = slice(merged[-1].start, stretch.stop)
                 continue
         merged.append(stretch)
     intervals = (_interval(segments[stretch]) for stretch in merged)
-    return tuple(i for i in intervals if _seconds(i.end_seconds - i.start_seconds) >= rule.min_duration_seconds)
+    return tuple(i for i in intervals if _seconds(i.end_seconds - i.start_seconds - rule.min_duration_seconds) >= 0)
 
 
 def event_classes(labels: LabelMap) -> tuple[int, ...]:
@@ -167,12 +167,11 @@ def _open_stretches(segments: Sequence[Segment], rule: EventRule) -> Iterator[sl
     """Runs of adjacent segments from the first that reaches `enter` to the last before `leave`."""
     opened: int | None = None
     for index, segment in enumerate(segments):
-        score = round(segment.score, SCORE_DECIMALS)
         adjacent = index > 0 and _seconds(segment.start_seconds - segments[index - 1].end_seconds) == 0
-        if opened is not None and not (adjacent and score >= rule.leave):
+        if opened is not None and not (adjacent and _reaches(segment.score, rule.leave)):
             yield slice(opened, index)
             opened = None
-        if opened is None and score >= rule.enter:
+        if opened is None and _reaches(segment.score, rule.enter):
             opened = index
     if opened is not None:
         yield slice(opened, len(segments))
@@ -185,6 +184,10 @@ def _interval(segments: Sequence[Segment]) -> Interval:
     # A mean of equal scores may exceed them by the last bit of a float.
     mean = min(weighted / math.fsum(seconds), peak)
     return Interval(segments[0].start_seconds, segments[-1].end_seconds, peak, mean)
+
+
+def _reaches(score: float, threshold: float) -> bool:
+    return round(score - threshold, SCORE_DECIMALS) >= 0
 
 
 def _seconds(difference: float) -> float:
