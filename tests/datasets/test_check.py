@@ -5,8 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from kinema.core.errors import BrokenFilesError, DataError
-from kinema.datasets.check import check, find_broken
+from kinema.datasets.check import check
 from kinema.datasets.manifest import Manifest, Sample, read_manifest
 from kinema.datasets.splits import SplitRule, make_splits
 from kinema.video.writer import VideoWriter
@@ -24,40 +23,15 @@ def data(clip, tmp_path):
     return tmp_path
 
 
-def test_broken_files_stop_by_default_and_are_all_named(data):
-    with pytest.raises(BrokenFilesError) as caught:
-        find_broken(read_manifest(data), workers=0)
-    assert set(caught.value.broken) == {data / "calm/04.mp4", data / "fight/31.mp4"}
-    assert "2 of 40 videos" in caught.value.given
-    assert "calm/04.mp4: " in caught.value.given
-    assert "--skip-broken" in caught.value.next_step
-    assert caught.value.exit_code == 3
-
-
-def test_broken_files_are_left_out_on_request_and_told(data):
+def test_broken_files_are_named_and_can_be_left_out(data):
     manifest = read_manifest(data)
-    broken = find_broken(manifest, skip=True, workers=0)
+    broken = dict(check(manifest, workers=0).broken)
     assert set(broken) == {data / "calm/04.mp4", data / "fight/31.mp4"}
     assert all(broken.values())
     (split,) = make_splits(manifest, SplitRule())
-    left = split.leave_out(manifest, broken)
+    left = split.leave_out(manifest, set(broken))
     used = {manifest.samples[index].path for index in (*left.train, *left.val, *left.test)}
     assert used == {sample.path for sample in manifest.samples} - set(broken)
-
-
-def test_a_whole_data_set_is_none_the_worse(data):
-    for path in (data / "calm/04.mp4", data / "fight/31.mp4"):
-        path.unlink()
-    assert find_broken(read_manifest(data), workers=0) == {}
-
-
-def test_too_many_broken_files_are_not_skipped(data):
-    for path in sorted(data.rglob("*.mp4"))[:21]:
-        path.write_bytes(b"no video")
-    with pytest.raises(DataError, match="22 of 40 videos cannot be decoded, such as") as caught:
-        find_broken(read_manifest(data), skip=True, workers=0)
-    assert "50%" in caught.value.allowed
-    assert "kinema data check" in caught.value.next_step
 
 
 def test_the_report_counts_classes_and_names_what_is_broken(data):

@@ -1,13 +1,10 @@
-import os
-import subprocess
-import sys
 from contextlib import contextmanager
 
 import pytest
 
 from kinema.core.errors import UsageError
 from kinema.core.progress import Silent
-from kinema.datasets.inspection import FileReport, inspect_file, inspect_files, spread
+from kinema.datasets.inspection import inspect_file, inspect_files
 
 
 def test_a_whole_file(clip):
@@ -90,32 +87,3 @@ def test_reports_keep_the_order_of_the_paths(clip, tmp_path, workers):
 def test_fewer_than_no_workers(clip):
     with pytest.raises(UsageError, match="-1 workers"):
         inspect_files([clip], workers=-1, progress=Silent())
-
-
-def _die_on_bad(path):
-    if path.name.startswith("bad"):
-        os._exit(11)
-    return FileReport(path, None)
-
-
-def test_a_file_that_takes_its_process_down_is_named_and_no_other(tmp_path):
-    paths = [tmp_path / name for name in ("a", "b", "bad", "c", "d", "e", "f")]
-    reports = list(spread(_die_on_bad, paths, workers=2))
-    assert sorted(report.path for report in reports) == sorted(paths)
-    assert {report.path.name: report.reason for report in reports if report.reason} == {
-        "bad": "the process that decoded it died"
-    }
-
-
-def test_a_main_program_without_a_guard_is_told_so(clip, tmp_path):
-    program = tmp_path / "main.py"
-    program.write_text(
-        "from pathlib import Path\n"
-        "from kinema.core.progress import Silent\n"
-        "from kinema.datasets.inspection import inspect_files\n"
-        f"inspect_files([Path({str(clip)!r})], workers=1, progress=Silent())\n"
-    )
-    done = subprocess.run([sys.executable, program], capture_output=True, text=True, check=False, timeout=120)
-    assert done.returncode == 1
-    assert "UsageError: the processes that decode cannot be started" in done.stderr
-    assert 'if __name__ == "__main__":' in done.stderr

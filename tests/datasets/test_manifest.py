@@ -1,4 +1,5 @@
 import shutil
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,20 @@ def test_what_is_written_reads_back(data):
     manifest.write(data.parent / "above.csv")
     assert read_manifest(data.parent / "above.csv").samples == manifest.samples
     assert "data/fight/a.mp4" in (data.parent / "above.csv").read_text()
+
+
+@pytest.mark.parametrize("stored", ["NFC", "NFD"])
+@pytest.mark.parametrize("written", ["NFC", "NFD"])
+def test_names_are_found_however_they_are_stored(place, stored, written):
+    root = place(*(unicodedata.normalize(stored, name) for name in ("싸움/a.mp4", "평온/나.mp4")))
+    folder = read_manifest(root)
+    assert folder.labels.names == ("싸움", "평온")
+    folder.write(root / "clips.csv")
+    text = (root / "clips.csv").read_text(encoding="utf-8")
+    (root / "clips.csv").write_text(unicodedata.normalize(written, text), encoding="utf-8")
+    table = read_manifest(root / "clips.csv")
+    assert table.labels == folder.labels
+    assert table.fingerprint == folder.fingerprint
 
 
 def test_a_manifest_is_written_above_its_videos(data):

@@ -24,18 +24,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from kinema.core.errors import BrokenFilesError, DataError
 from kinema.core.progress import Progress, Silent
 from kinema.datasets.inspection import FileReport, inspect_files
 from kinema.datasets.manifest import Manifest
 from kinema.datasets.sample import Sample
 
-__all__ = ["CheckReport", "ClassCount", "check", "find_broken"]
+__all__ = ["CheckReport", "ClassCount", "check"]
 
 # A largest class this many times the smallest lets a model do well by ignoring the small one.
 _IMBALANCE = 3.0
-# Above this share, files are not broken one by one: the codec, the copy or the disk is.
-_MOST_BROKEN = 0.5
 
 
 @dataclass(frozen=True)
@@ -114,35 +111,6 @@ def check(
     broken = tuple(_broken(manifest, by_path).items())
     notes = [*_file_notes(files), *_sample_notes(manifest, by_path, clip_frames), *_class_notes(counts)]
     return CheckReport(manifest, clip_frames, files, counts, broken, tuple(notes))
-
-
-def find_broken(
-    manifest: Manifest, *, skip: bool = False, workers: int | None = None, progress: Progress | None = None
-) -> dict[Path, str]:
-    """The files of `manifest` that cannot be used, each with the reason; empty when all is well.
-
-    Args:
-        manifest: the data set.
-        skip: return broken files, to be left out and listed in the report, instead of raising.
-        workers: processes that decode (`inspect_files`).
-        progress: shows how far it is.
-
-    Raises:
-        BrokenFilesError: there are some, all named, and `skip` is not set.
-        DataError: more than half of the files are broken, `skip` or not.
-    """
-    files = inspect_files(_distinct(manifest), workers=workers, progress=progress or Silent())
-    broken = _broken(manifest, {report.path: report for report in files})
-    if broken and not skip:
-        raise BrokenFilesError(broken, len(files))
-    if len(broken) > _MOST_BROKEN * len(files):
-        path, reason = next(iter(broken.items()))
-        raise DataError(
-            f"{len(broken)} of {len(files)} videos cannot be decoded, such as {path}: {reason}",
-            allowed=f"at most {_MOST_BROKEN:.0%} of the videos left out",
-            next_step=f"see all of them with `kinema data check {manifest.source}`, and copy or encode them again",
-        )
-    return broken
 
 
 def _distinct(manifest: Manifest) -> list[Path]:

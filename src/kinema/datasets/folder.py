@@ -15,12 +15,9 @@ from unicodedata import normalize
 
 from kinema.core.errors import DataError
 from kinema.datasets.sample import SPLITS, Sample, listing, split_name
+from kinema.video.source import VIDEO_SUFFIXES
 
-__all__ = ["VIDEO_SUFFIXES", "read_folder"]
-
-VIDEO_SUFFIXES = frozenset(
-    (".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".ts", ".webm", ".wmv")
-)
+__all__ = ["read_folder"]
 
 
 def read_folder(root: Path) -> tuple[list[Sample], list[Path]]:
@@ -31,7 +28,7 @@ def read_folder(root: Path) -> tuple[list[Sample], list[Path]]:
     """
     tops = [entry for entry in _visible(root) if entry.is_dir()]
     layered = bool(tops) and all(split_name(entry.name) in SPLITS for entry in tops)
-    classes = [(None, entry) for entry in _visible(root)]
+    classes: list[tuple[str | None, Path]] = [(None, entry) for entry in _visible(root)]
     if layered:
         classes = [(split_name(top.name), entry) for top in tops for entry in _visible(top)]
     samples: list[Sample] = []
@@ -59,6 +56,7 @@ def _require_usable(root: Path, samples: list[Sample], ignored: list[Path]) -> N
         raise DataError(
             f"{root} holds no video below a class folder, but {len(ignored)} other files and folders",
             allowed=f"{layouts}; a video ends in {', '.join(sorted(VIDEO_SUFFIXES))}",
+            next_step="put the videos of each class into a folder named after it",
         )
     gone = [sample.path for sample in samples if not sample.path.is_file()]
     if gone:

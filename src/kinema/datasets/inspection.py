@@ -1,26 +1,19 @@
-"""Decoding every file once, in processes of their own, to learn what it is and whether it is whole.
-
-Processes and not threads, because a damaged file may take its decoder, and with it the process, down.
-"""
+"""Decoding every file once, to learn what it is and whether it is whole."""
 
 from __future__ import annotations
 
 import hashlib
-import multiprocessing
 import os
-import signal
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kinema.core.errors import MediaError, UsageError
 from kinema.core.progress import Progress
+from kinema.datasets.processes import read_apart
 from kinema.video.file import VideoFile, damage_error
 
-__all__ = ["FileReport", "inspect_file", "inspect_files", "spread"]
+__all__ = ["FileReport", "inspect_file", "inspect_files"]
 
 # Pictures are decoded in full but converted small: nobody looks at them.
 _SHORT_SIDE_PX = 16
@@ -93,8 +86,7 @@ def inspect_files(paths: Sequence[Path], *, workers: int | None, progress: Progr
     Args:
         paths: distinct files.
         workers: processes that decode; None: one a processor, at most 8. 0 decodes in this process,
-            which a damaged file may then take down. Started afresh (spawn), so a program that calls
-            this from its main file needs the usual `if __name__ == "__main__":`.
+            which a damaged file may then take down. Else see `processes.read_apart`.
         progress: shows how far it is.
 
     Returns:
@@ -107,7 +99,9 @@ def inspect_files(paths: Sequence[Path], *, workers: int | None, progress: Progr
     if count < 0:
         raise UsageError(f"{count} workers", allowed="0 or more")
     reports: dict[Path, FileReport] = {}
-    coming = (inspect_file(path) for path in paths) if count == 0 else spread(inspect_file, paths, workers=count)
+    coming: Iterable[FileReport] = map(inspect_file, paths)
+    if count > 0:
+        coming = read_apart(inspect_file, paths, workers=count, died=_died)
     with progress.task("checking", len(paths), "videos") as task:
         for report in coming:
             reports[report.path] = report
@@ -115,75 +109,8 @@ def inspect_files(paths: Sequence[Path], *, workers: int | None, progress: Progr
     return tuple(reports[path] for path in paths)
 
 
-def spread(
-    inspect: Callable[[Path], FileReport], paths: Iterable[Path], *, workers: int
-) -> Generator[FileReport, None, None]:
-    """Run `inspect` on `paths` in `workers` processes; reports come as they are ready.
-
-    A file during which its process dies twice, the second time alone, is reported broken.
-
-    Raises:
-        UsageError: the processes cannot be started.
-    """
-    waiting = deque(paths)
-    while waiting:
-        suspects = yield from _until_one_dies(inspect, waiting, workers)
-        for path in suspects:
-            yield _alone(inspect, path)
-
-
-def _until_one_dies(
-    inspect: Callable[[Path], FileReport], waiting: deque[Path], workers: int
-) -> Generator[FileReport, None, list[Path]]:
-    """Empty `waiting`; if a process dies, return early with the paths that were being read."""
-    pool = _pool(min(workers, len(waiting)))
-    reading: dict[Future[FileReport], Path] = {}
-    try:
-        while waiting or reading:
-            while waiting and len(reading) < 2 * workers:
-                reading[pool.submit(inspect, waiting[0])] = waiting[0]
-                waiting.popleft()
-            for future in wait(reading, return_when=FIRST_COMPLETED).done:
-                report = future.result()
-                del reading[future]
-                yield report
-    except BrokenProcessPool:
-        return list(reading.values())
-    finally:
-        pool.shutdown(cancel_futures=True)
-    return []
-
-
-def _alone(inspect: Callable[[Path], FileReport], path: Path) -> FileReport:
-    pool = _pool(1)
-    try:
-        pool.submit(_nothing).result()
-    except BrokenProcessPool as error:
-        raise UsageError(
-            "the processes that decode cannot be started",
-            allowed="a main program that can be imported without running it",
-            next_step='put its code under `if __name__ == "__main__":`, or pass workers=0',
-        ) from error
-    else:
-        try:
-            return pool.submit(inspect, path).result()
-        except BrokenProcessPool:
-            return FileReport(path, "the process that decoded it died")
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _pool(workers: int) -> ProcessPoolExecutor:
-    context = multiprocessing.get_context("spawn")  # forking beside threads of FFmpeg or torch may hang
-    return ProcessPoolExecutor(workers, mp_context=context, initializer=_leave_interrupts_to_the_parent)
-
-
-def _leave_interrupts_to_the_parent() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def _nothing() -> None:
-    """Shows that a process has started."""
+def _died(path: Path) -> FileReport:
+    return FileReport(path, "the process that decoded it died")
 
 
 def _sha256(path: Path) -> str:

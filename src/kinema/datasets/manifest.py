@@ -96,8 +96,8 @@ class Manifest:
         return hashlib.sha256("\n".join(rows).encode()).hexdigest()
 
     def relative(self, path: Path) -> str:
-        """`path` from the root on, with `/`; in full where it lies elsewhere."""
-        return _relative(path, self.root)
+        """`path` from the root on, with `/`, composed (NFC); in full where it lies elsewhere."""
+        return normalize("NFC", _below(self.root, path))
 
     def take(self, indices: Iterable[int]) -> Manifest:
         """The samples at `indices`, in that order, under the same label map."""
@@ -133,7 +133,7 @@ class Manifest:
                 allowed="a manifest in a folder that holds all its videos",
                 next_step=f"write it to {self.root / target.name}",
             )
-        write_table(target, self.samples, [_relative(sample.path, target.parent) for sample in self.samples])
+        write_table(target, self.samples, [_below(target.parent, sample.path) for sample in self.samples])
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -191,9 +191,8 @@ def _absolute(path: Path | str) -> Path:
     return Path(os.path.normpath(Path(path).absolute()))
 
 
-def _relative(path: Path, root: Path) -> str:
-    inside = path.relative_to(root) if path.is_relative_to(root) else path
-    return normalize("NFC", inside.as_posix())
+def _below(root: Path, path: Path) -> str:
+    return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
 
 
 def _size_bytes(path: Path) -> int:

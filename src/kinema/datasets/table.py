@@ -103,7 +103,11 @@ def _require_columns(source: Path, header: list[str]) -> None:
     allowed = f"{', '.join(COLUMNS)}, separated by commas, on the first line; path and label are required"
     for name in header:
         if name not in COLUMNS:
-            raise DataError(f"{source} has an unknown column '{name}'{nearest(name.lower(), COLUMNS)}", allowed=allowed)
+            raise DataError(
+                f"{source} has an unknown column '{name}'{nearest(name.lower(), COLUMNS)}",
+                allowed=allowed,
+                next_step="rename or remove the column",
+            )
         if header.count(name) > 1:
             raise DataError(f"{source} has column '{name}' twice", allowed=allowed)
     for name in _REQUIRED:
@@ -136,6 +140,9 @@ def _video(given: str, root: Path, *, allow_absolute: bool) -> Path:
     path = Path(os.path.normpath(root / given.replace("\\", "/")))
     if not (allow_absolute or path.is_relative_to(root)):
         raise DataError(f"{given} leads out of {root}")
+    # Some systems store names decomposed, while editors and keyboards compose them.
+    forms = [path, *(root / normalize(form, str(path)) for form in ("NFC", "NFD"))]
+    path = next((form for form in forms if form.is_file()), path)
     if not path.is_file():
         names = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
         raise DataError(f"no file {given}{nearest(path.name, names)}")

@@ -1,0 +1,94 @@
+"""Reading files in processes of their own, because a damaged file may take its decoder, and so the process, down."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import TypeVar
+
+from kinema.core.errors import UsageError
+
+__all__ = ["read_apart"]
+
+_Found = TypeVar("_Found")
+
+
+def read_apart(
+    read: Callable[[Path], _Found], paths: Iterable[Path], *, workers: int, died: Callable[[Path], _Found]
+) -> Generator[_Found, None, None]:
+    """`read(path)` of each path, or `died(path)` where that ends its process, in the order they are ready.
+
+    Args:
+        read: a function that another process can import by its name.
+        paths: any number; few are on their way at any time.
+        workers: processes, 1 or more. They are started afresh (spawn), so a program whose main file
+            comes here needs the usual `if __name__ == "__main__":`.
+        died: says what is found of a file that ends its process when read alone.
+
+    Raises:
+        UsageError: the processes cannot be started.
+    """
+    waiting = deque(paths)
+    while waiting:
+        suspects = yield from _until_one_dies(read, waiting, workers)
+        for path in suspects:
+            yield _alone(read, path, died)
+
+
+def _until_one_dies(
+    read: Callable[[Path], _Found], waiting: deque[Path], workers: int
+) -> Generator[_Found, None, list[Path]]:
+    """Empty `waiting`; when a process dies, return early with the paths that were on their way."""
+    pool = _pool(min(workers, len(waiting)))
+    reading: dict[Future[_Found], Path] = {}
+    try:
+        while waiting or reading:
+            while waiting and len(reading) < 2 * workers:
+                reading[pool.submit(read, waiting[0])] = waiting[0]
+                waiting.popleft()
+            for future in wait(reading, return_when=FIRST_COMPLETED).done:
+                found = future.result()
+                del reading[future]
+                yield found
+    except BrokenProcessPool:
+        return list(reading.values())
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return []
+
+
+def _alone(read: Callable[[Path], _Found], path: Path, died: Callable[[Path], _Found]) -> _Found:
+    pool = _pool(1)
+    try:
+        pool.submit(_nothing).result()
+    except BrokenProcessPool as error:
+        raise UsageError(
+            "the processes that read files cannot be started",
+            allowed="a main program that can be imported without running it",
+            next_step='put its code under `if __name__ == "__main__":`, or pass workers=0',
+        ) from error
+    else:
+        try:
+            return pool.submit(read, path).result()
+        except BrokenProcessPool:
+            return died(path)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _pool(workers: int) -> ProcessPoolExecutor:
+    context = multiprocessing.get_context("spawn")  # forking beside threads of FFmpeg or torch may hang
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=_leave_interrupts_to_the_parent)
+
+
+def _leave_interrupts_to_the_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _nothing() -> None:
+    """Shows that a process has started."""
