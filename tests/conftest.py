@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -20,9 +22,11 @@ def shared_video() -> Path:
     return folder
 
 
-@pytest.fixture(autouse=True)
-def _private_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("KINEMA_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+@pytest.fixture(autouse=True, scope="session")
+def _private_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KINEMA_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+        yield
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -39,3 +43,52 @@ def tiny_clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("tiny")
     return render_dataset(folder, scenes=6, clips_per_scene=4, seed=3, size=(64, 48), seconds=2.0)
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a command left behind: exit code, stdout, stderr."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def kinema_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
+    """Run `kinema ARGUMENTS` in this process, as a terminal 200 columns wide would."""
+    from kinema.cli.app import main
+
+    def run(*arguments: object) -> Ran:
+        monkeypatch.setattr("sys.argv", ["kinema", *map(str, arguments)])
+        monkeypatch.setenv("COLUMNS", "200")
+        code = 0
+        try:
+            main()
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        out, err = capsys.readouterr()
+        return Ran(code, out, err)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tiny_clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished training on `tiny_clips`: a network that runs, not one that is right."""
+    from kinema.training.config import make_config
+    from kinema.training.experiment import train
+
+    folder = tmp_path_factory.mktemp("tiny-run") / "run"
+    settings = {
+        "data": tiny_clips,
+        "model": "resnet3d_10",
+        "model_options": {"widen_factor": 0.125, "conv1_t_size": 3},
+        "frames": 8,
+        "stride": 1,
+        "size": 32,
+        "epochs": 1,
+        "batch_size": 4,
+    }
+    train(make_config(settings), folder)
+    return folder

@@ -14,15 +14,15 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from kinema.clips.sampling import clip_at, start_count
-from kinema.core.errors import UsageError
+from kinema.clips.sampling import clip_at, grid, start_count
+from kinema.core.errors import DataError, UsageError
 from kinema.core.seeds import stream
-from kinema.core.spec import InputSpec
+from kinema.core.spec import ClipSpec, InputSpec
 from kinema.datasets.cache import FrameCache
 from kinema.datasets.sample import Sample
 from kinema.transforms.presets import TrainTransform
 
-__all__ = ["Batch", "EpochSampler", "TrainingClips", "training_loader"]
+__all__ = ["Batch", "EpochSampler", "TrainingClips", "require_length", "training_loader"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -148,6 +148,28 @@ class TrainingClips(Dataset[Any]):
         start = int(rng.integers(start_count(video.times, self.spec.clip, speed=speed)))
         frames = video.read(clip_at(video.times, self.spec.clip, start, speed=speed))
         return self.transform.clip(frames.data, rng), self.targets[draw.row], draw.row
+
+
+def require_length(samples: Sequence[Sample], cache: FrameCache, spec: ClipSpec) -> None:
+    """Refuse videos shorter than a clip where the clip may not be padded.
+
+    Raises:
+        DataError: naming them all.
+    """
+    if spec.padding != "none":
+        return
+    short = []
+    for sample in samples:
+        video = cache.open(sample.path, start_seconds=sample.start_seconds, end_seconds=sample.end_seconds)
+        held = len(grid(video.times, spec))
+        if held < spec.frames:
+            short.append(f"  {sample.path}: {held}")
+    if short:
+        raise DataError(
+            f"{len(short)} of {len(samples)} videos have too few frames on the clip grid:\n" + "\n".join(short),
+            allowed=f"{spec.frames} frames or more, as clip_padding is 'none'",
+            next_step="pad them with --set clip_padding=loop, or take fewer --frames or a smaller --stride",
+        )
 
 
 def training_loader(

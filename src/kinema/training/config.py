@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from kinema.core.atomic import replacing
 from kinema.core.errors import UsageError, nearest
-from kinema.core.spec import ClipSpec, Crop, InputSpec, Modality
+from kinema.core.spec import ClipSpec, Crop, InputSpec, Modality, Padding
 
 __all__ = ["TrainConfig", "load_recipe", "make_config", "parse_assignments"]
 
@@ -42,6 +42,7 @@ class TrainConfig(BaseModel):
     frames: int = Field(16, ge=1, description="frames a clip")
     stride: int | None = Field(None, ge=1, description="source frames between two frames of a clip; 2 without fps")
     fps: float | None = Field(None, gt=0, description="frames a second of a clip, by time, instead of a stride")
+    clip_padding: Padding = Field("loop", description="what a video shorter than a clip does: loop, last or none")
     modality: Literal["rgb", "difference"] = Field("rgb", description="pictures, or luma differences of neighbours")
     size: int = Field(112, ge=16, description="side of the network input in pixels")
     short_side: int | None = Field(None, ge=16, description="side frames are shrunk to; 8/7 of `size` unless given")
@@ -133,7 +134,8 @@ class TrainConfig(BaseModel):
     def input_spec(self) -> InputSpec:
         """What the network is fed, as it will travel with the weights."""
         mean, std = _STATISTICS[self.modality]
-        clip = ClipSpec(frames=self.frames, stride=self.stride or (2 if self.fps is None else 1), fps=self.fps)
+        stride = self.stride or (2 if self.fps is None else 1)
+        clip = ClipSpec(self.frames, stride, self.fps, self.clip_padding)
         short_side = self.short_side or round(self.size * 8 / 7)
         return InputSpec(clip, self.modality, self.size, short_side, self.region, mean, std)
 
@@ -158,6 +160,7 @@ def make_config(*layers: Mapping[str, Any]) -> TrainConfig:
             raise UsageError(
                 f"no setting named '{key}'{nearest(key, TrainConfig.model_fields)}",
                 allowed=", ".join(TrainConfig.model_fields),
+                next_step="see docs/reference/settings.md for what each does",
             )
     try:
         return TrainConfig(**merged)
@@ -217,4 +220,4 @@ def _as_usage(error: ValidationError) -> UsageError:
         field = TrainConfig.model_fields.get(str(problem["loc"][0])) if problem["loc"] else None
         if field is not None:
             allowed.append(f"{where}: {field.description}")
-    return UsageError("\n".join(problems), allowed="; ".join(allowed))
+    return UsageError("\n".join(problems), allowed="; ".join(allowed), next_step="see docs/reference/settings.md")

@@ -13,6 +13,7 @@ from kinema.core.errors import UsageError
 from kinema.core.progress import Progress, Silent
 from kinema.core.version import __version__
 from kinema.datasets.cache import FrameCache
+from kinema.datasets.loader import require_length
 from kinema.datasets.manifest import Manifest, read_manifest
 from kinema.datasets.sample import Sample
 from kinema.datasets.splits import Split, SplitRule, make_splits
@@ -96,6 +97,7 @@ def begin(
             raise UsageError(
                 f"--{key.replace('_', '-')} {settings[key]} and --set {key}={assigned[key]} contradict each other",
                 allowed="each setting once",
+                next_step="leave one of them out",
             )
     layers = [load_recipe(recipe) if recipe else {}, assigned, dict(settings)]
     if not any("data" in layer for layer in layers):
@@ -153,7 +155,8 @@ def train(config: TrainConfig, out: Path, *, resumed: bool = False, progress: Pr
     if not resumed:
         folder.begin()
     cache = FrameCache(config.input_spec.short_side_px)
-    _, broken = readable(manifest.samples, cache, skip_broken=config.skip_broken, progress=shown)
+    kept_samples, broken = readable(manifest.samples, cache, skip_broken=config.skip_broken, progress=shown)
+    require_length(kept_samples, cache, config.input_spec.clip)
     gone = {Path(file.path) for file in broken}
     kept = [split.leave_out(manifest, gone) for split in splits]
     config.write(folder.config)
