@@ -137,7 +137,7 @@ class Handle:
 
     def _refusal(self, error: Exception) -> MediaError:
         reason = reason_of(error)
-        if isinstance(error, av.error.InvalidDataError):
+        if isinstance(error, (av.error.InvalidDataError, av.error.EOFError)):
             reason = "not a video, or one that is damaged or cut off where its index is"
         if self._timeouts is None:
             step = "play it in another program; if that fails too, copy it again from where it came"

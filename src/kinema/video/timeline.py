@@ -177,7 +177,7 @@ def _check_promises(handle: Handle, timeline: Timeline, report: Report) -> None:
         report(timeline.end_pts, f"the file ends after {there:.2f} of the {promised:.2f} s that it promises")
 
 
-_DOUBT_SECONDS = 0.5
+_DOUBT_SECONDS = 0.1
 
 
 def _promised_seconds(handle: Handle) -> float:

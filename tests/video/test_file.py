@@ -1,0 +1,404 @@
+from __future__ import annotations
+
+import pickle
+import random
+import re
+import threading
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+from av.video.reformatter import Interpolation
+
+from kinema.core.errors import MediaError, UsageError
+from kinema.video.file import Damage, VideoFile
+from kinema.video.frame import Frames
+
+# name, pts of the first frame, units from frame to frame, frames that decode, pts of the last
+ODD = [
+    ("animated.gif", 0, 10, 4, 30),
+    ("demo.mp4", 0, 512, 280, 142848),
+    ("discard_first_keyframe.mp4", 0, 512, 25, 12288),
+    ("h264_10bits.mp4", 0, 512, 30, 14848),
+    ("nasa_13013_rotated.mp4", 0, 1001, 17, 16016),
+    ("test.mp4", 0, 512, 300, 153088),
+    ("test_non_zero_start.mp4", 127995, 512, 12, 133627),
+    ("testsrc2_mpeg4.mp4", 0, 512, 1, 0),
+    ("testsrc2_odd_height_and_width_444.mp4", 0, 512, 25, 12288),
+    ("v_Biking_g05_c02.avi", 0, 1, 201, 200),
+    ("video_90.mov", 0, 640, 3, 1280),
+]
+UNEVEN = {
+    # the last frame comes one late
+    "part_0.mp4": (*range(0, 31 * 512, 512), 16384),
+    # thirtieths of a second, rounded to milliseconds
+    "testsrc2_vp9.webm": tuple(round(number * 1000 / 30) for number in range(30)),
+}
+MADE = [
+    "b_frames.mp4", "b_pyramid.mp4", "open_gop.mp4", "open_gop.mkv", "open_gop.ts", "hevc_open_gop.mp4",
+    "intra_refresh.mp4", "all_intra.mp4", "fragmented.mp4", "variable.mkv", "mpeg2.mpg", "mpeg4.avi",
+    "mpeg4_b_frames.avi", "h264_b_frames.avi", "raw.h264", "hidden_frames.webm", "vp9.webm", "flash.flv", "mjpeg.avi",
+    "loop.gif",
+]  # fmt: skip
+EXACTLY = Interpolation.BILINEAR | Interpolation.FULL_CHR_H_INT | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
+
+
+def all_frames(video: VideoFile, **range_: float | None) -> Frames:
+    return Frames.join(list(video.frames(chunk_frames=7, **range_)))
+
+
+def bare(path: Path) -> list[av.VideoFrame]:
+    """Every frame that FFmpeg shows, by the plainest loop there is."""
+    with av.open(str(path)) as container:
+        return list(container.decode(video=0))
+
+
+def assert_read_is_what_frames_gave(path: Path, draws: int = 12) -> None:
+    chance = random.Random(path.name)
+    with VideoFile(path, short_side_px=32) as video:
+        sequence = all_frames(video)
+        assert sequence.pts == video.pts
+        count = len(video.pts)
+        questions = [[0], [count - 1], list(range(count // 2, min(count, count // 2 + 5)))]
+        questions += [[chance.randrange(count) for _ in range(chance.randint(1, 6))] for _ in range(draws)]
+        for indices in questions:
+            answer = video.read(indices)
+            assert answer.pts == tuple(video.pts[index] for index in indices)
+            assert torch.equal(answer.data, sequence.take(indices).data), indices
+        assert video.damage == ()
+
+
+@pytest.mark.parametrize(("name", "first", "step", "count", "last"), ODD, ids=[row[0] for row in ODD])
+def test_times_of_odd_files(shared_video, name, first, step, count, last):
+    path = shared_video / "odd" / name
+    with VideoFile(path, short_side_px=16) as video:
+        frames = all_frames(video)
+        assert video.pts == frames.pts == tuple(range(first, first + count * step, step))
+        assert (video.pts[0], video.pts[-1], len(frames)) == (first, last, count)
+    assert [frame.pts for frame in bare(path)] == list(frames.pts)
+
+
+@pytest.mark.parametrize("name", UNEVEN)
+def test_uneven_times_of_odd_files(shared_video, name):
+    path = shared_video / "odd" / name
+    with VideoFile(path, short_side_px=16) as video:
+        assert video.pts == all_frames(video).pts == UNEVEN[name]
+    assert [frame.pts for frame in bare(path)] == list(UNEVEN[name])
+
+
+@pytest.mark.parametrize("name", [row[0] for row in ODD] + list(UNEVEN))
+def test_a_frame_of_an_odd_file_is_the_same_by_index(shared_video, name):
+    assert_read_is_what_frames_gave(shared_video / "odd" / name, draws=5)
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_a_frame_is_the_same_by_index(made_video, name):
+    assert_read_is_what_frames_gave(made_video(name))
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_pixels_are_those_ffmpeg_shows_in_its_order(made_video, name):
+    with VideoFile(made_video(name)) as video:
+        ours = all_frames(video).data.permute(0, 2, 3, 1).numpy()
+    theirs = np.stack(
+        [frame.reformat(format="rgb24", interpolation=EXACTLY).to_ndarray() for frame in bare(made_video(name))]
+    )
+    assert np.array_equal(ours, theirs)
+    assert np.abs(theirs[1:].astype(int) - theirs[:-1]).mean(axis=(1, 2, 3)).min() > 18  # no two are alike
+
+
+@pytest.mark.parametrize("name", ["h264_b_frames.avi", "raw.h264", "mpeg4_b_frames.avi"])
+def test_containers_without_times_are_timed_by_count(made_video, name):
+    with VideoFile(made_video(name)) as video:
+        times = video.read(range(48)).pts_seconds
+        assert all(later - earlier == pytest.approx(1 / 25) for earlier, later in pairwise(times))
+
+
+RANGES = [
+    # start, end -> frames, in a file of 48 at 25 fps (0.04 s apart)
+    (0.0, None, range(48)),
+    (0.0, 0.04, range(1)),
+    (0.04, 0.12, range(1, 3)),
+    (0.041, 0.121, range(2, 4)),
+    (0.5, 0.5, range(0)),
+    (1.88, 99.0, range(47, 48)),
+    (1.881, None, range(0)),
+]
+
+
+@pytest.mark.parametrize("name", ["b_frames.mp4", "open_gop.ts", "h264_b_frames.avi", "intra_refresh.mp4"])
+@pytest.mark.parametrize(("start", "end", "expected"), RANGES)
+def test_ranges_hold_their_start_and_not_their_end(made_video, name, start, end, expected):
+    with VideoFile(made_video(name), short_side_px=16) as video:
+        parts = list(video.frames(start_seconds=start, end_seconds=end, chunk_frames=5))
+        assert tuple(pts for part in parts for pts in part.pts) == tuple(video.pts[index] for index in expected)
+        if parts:
+            assert torch.equal(Frames.join(parts).data, video.read(list(expected)).data)
+
+
+def test_every_frame_starts_a_range_at_its_own_time(made_video):
+    with VideoFile(made_video("variable.mkv"), short_side_px=16) as video:
+        for index, pts in enumerate(video.pts):
+            seconds = float((pts - video.pts[0]) * video.info.time_base)
+            assert next(video.frames(start_seconds=seconds, chunk_frames=1)).pts == (video.pts[index],)
+
+
+def test_chunks_have_the_size_asked_for(made_video):
+    with VideoFile(made_video("b_frames.mp4"), short_side_px=16) as video:
+        assert [len(part) for part in video.frames(chunk_frames=20)] == [20, 20, 8]
+        assert [tuple(part.data.shape) for part in video.frames(chunk_frames=100)] == [(48, 3, 16, 24)]
+
+
+def test_the_same_bytes_every_time_and_with_more_threads(made_video):
+    found = []
+    for threads in (1, 2, 2):
+        with VideoFile(made_video("b_pyramid.mp4"), short_side_px=40, threads=threads) as video:
+            found.append(all_frames(video).data)
+            found.append(video.read(range(48)).data)
+    assert all(torch.equal(found[0], other) for other in found[1:])
+
+
+def test_reading_on_takes_no_second_seek(made_video, monkeypatch):
+    with VideoFile(made_video("b_frames.mp4"), short_side_px=16) as video:
+        video.read([13])
+        sought = []
+        monkeypatch.setattr(video._handle, "packets_from", lambda *_: sought.append(1))
+        video.read(range(14, 30))
+        video.read([29, 31])
+        assert not sought
+
+
+@pytest.mark.parametrize("indices", [[], [-1], [48], [0, 99]])
+def test_indices_out_of_range_are_refused(made_video, indices):
+    with VideoFile(made_video("b_frames.mp4")) as video, pytest.raises(UsageError, match="from 0 to 47"):
+        video.read(indices)
+
+
+@pytest.mark.parametrize(
+    ("settings", "range_", "said"),
+    [
+        ({"short_side_px": 0}, {}, "short side of 0"),
+        ({"threads": 0}, {}, "0 decoder threads"),
+        ({}, {"chunk_frames": 0}, "chunks of 0"),
+        ({}, {"start_seconds": -1.0}, "from -1.0"),
+        ({}, {"start_seconds": 2.0, "end_seconds": 1.0}, "from 2.0 to 1.0"),
+    ],
+)
+def test_impossible_arguments_are_refused_at_once(made_video, settings, range_, said):
+    with pytest.raises(UsageError, match=said), VideoFile(made_video("b_frames.mp4"), **settings) as video:
+        video.frames(**range_)
+
+
+# --- damage ---
+
+
+@pytest.fixture
+def corrupted(shared_video: Path) -> Path:
+    return shared_video / "odd" / "corrupted.mp4"
+
+
+def until_error(frames: Iterator[Frames]) -> tuple[int, MediaError | None]:
+    count = 0
+    try:
+        for part in frames:
+            count += len(part)
+    except MediaError as error:
+        return count, error
+    return count, None
+
+
+def cut(path: Path, folder: Path, share: float = 0.6) -> Path:
+    whole = path.read_bytes()
+    short = folder / f"cut_{path.name}"
+    short.write_bytes(whole[: int(len(whole) * share)])
+    return short
+
+
+def test_a_damaged_file_gives_what_decodes_and_then_raises(corrupted, capfd):
+    with VideoFile(corrupted, short_side_px=32) as video:
+        count, error = until_error(video.frames())
+    assert count == 49
+    assert error is not None
+    assert error.path == corrupted
+    assert "cannot be decoded: Invalid data found when processing input at 3.000 s" in error.reason
+    assert error.next_step
+    assert pickle.loads(pickle.dumps(error)).reason == error.reason
+    assert capfd.readouterr() == ("", "")  # FFmpeg keeps quiet
+
+
+def test_damage_is_only_noted_where_it_may_be(corrupted):
+    with VideoFile(corrupted, short_side_px=32, strict=False) as video:
+        assert video.damage == ()
+        assert until_error(video.frames()) == (49, None)
+        assert [place.seconds for place in video.damage] == [3.0, 3.2]
+        assert until_error(video.frames())[0] == 49
+        assert len(video.damage) == 2  # found twice, told once
+        with pytest.raises(MediaError, match=r"3\.000 s"):
+            video.read([30])
+        assert len(video.read([29, 31])) == 2
+
+
+def test_what_lies_before_the_damage_can_be_had(corrupted):
+    with VideoFile(corrupted, short_side_px=32) as video:
+        assert len(video.read(range(20))) == 20
+        assert until_error(video.frames(end_seconds=2.0)) == (20, None)
+        for _ in range(2):  # however often it is asked
+            with pytest.raises(MediaError):
+                video.read([40])
+        assert len(video.read([19])) == 1
+
+
+def test_a_recording_cut_off_in_its_first_fragment_is_noticed(made_video, tmp_path):
+    with VideoFile(cut(made_video("fragmented.mp4"), tmp_path, 0.3), short_side_px=16) as video:
+        count, error = until_error(video.frames())
+    assert 0 < count < 12
+    assert error is not None
+    assert "of the 12 pictures that it promises" in error.reason
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("index_first.mp4", r"the file ends after \d+ of the 48 pictures that it promises"),
+        ("vp9.webm", r"the file ends after \d\.\d+ of the 1\.92 s that it promises"),
+        ("open_gop.mkv", r"the file ends after \d\.\d+ of the 1\.92 s that it promises"),
+        ("flash.flv", "the file ends after|incomplete"),
+        ("mpeg4.avi", "the file ends after|incomplete"),
+        ("mjpeg.avi", "the file ends after|incomplete"),
+    ],
+)
+def test_a_file_cut_off_is_noticed(made_video, tmp_path, name, reason):
+    with VideoFile(cut(made_video(name), tmp_path), short_side_px=16) as video:
+        count, error = until_error(video.frames())
+        assert 5 < count < 40
+        assert error is not None
+        assert re.search(reason, error.reason)
+        assert len(video.read([0, 2])) == 2
+
+
+def test_the_shared_file_cut_at_sixty_percent_is_noticed(shared_video, tmp_path):
+    healthy = shared_video / "odd" / "testsrc2_vp9.webm"
+    with VideoFile(cut(healthy, tmp_path), short_side_px=16) as video:
+        count, error = until_error(video.frames())
+    assert 0 < count < 30
+    assert error is not None
+
+
+@pytest.mark.parametrize("name", ["index_first.mp4", "mpeg4.avi", "hevc_open_gop.mp4", "mjpeg.avi"])
+def test_overwritten_bytes_are_noticed(made_video, tmp_path, name):
+    data = bytearray(made_video(name).read_bytes())
+    with av.open(str(made_video(name))) as container:
+        packets = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+    for start, size in packets[14:40:6]:
+        data[start + size // 3 : start + size] = random.Random(3).randbytes(size - size // 3)
+    path = tmp_path / name
+    path.write_bytes(data)
+    with VideoFile(path, short_side_px=16) as video:
+        _, error = until_error(video.frames())
+    assert error is not None
+
+
+def test_damage_reads_like_a_sentence():
+    assert str(Damage(1.5, "a picture is missing")) == "a picture is missing at 1.500 s"
+    assert str(Damage(None, "reading stops early")) == "reading stops early"
+
+
+@pytest.mark.slow
+def test_all_real_clips_are_healthy(shared_video):
+    paths = [path for name in ("surv_fight", "arid6") for path in (shared_video / name).rglob("*.mp4")]
+    assert len(paths) == 375
+    for path in paths:
+        with VideoFile(path, short_side_px=32) as video:
+            assert sum(len(part) for part in video.frames()) == len(video.pts) == video.info.frame_count
+            assert video.damage == ()
+
+
+# --- handles, threads, processes ---
+
+
+def handles() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def threads() -> int:
+    return len(list(Path("/proc/self/task").iterdir()))
+
+
+def test_two_hundred_clips_leave_no_handle_and_no_thread(made_video):
+    paths = [made_video("b_frames.mp4"), made_video("open_gop.mkv")]
+    before, tasks = handles(), threads()
+    for number in range(200):
+        with VideoFile(paths[number % 2], short_side_px=16, threads=1 + number % 2) as video:
+            video.read(range(number % 32, number % 32 + 8))
+    assert handles() == before
+    assert threads() == tasks
+    assert threading.active_count() == 1
+
+
+def test_a_dropped_generator_releases_its_handle(made_video):
+    with VideoFile(made_video("b_frames.mp4"), short_side_px=16) as video:
+        before = handles()
+        frames = video.frames(chunk_frames=4)
+        next(frames)
+        assert handles() == before + 1
+        frames.close()
+        assert handles() == before
+
+
+def test_reading_between_chunks_disturbs_neither(made_video):
+    with VideoFile(made_video("b_frames.mp4"), short_side_px=16) as video:
+        whole = all_frames(video)
+        parts = []
+        for part in video.frames(chunk_frames=5):
+            parts.append(part)
+            assert torch.equal(video.read([40, 2]).data, whole.take([40, 2]).data)
+            assert video.info.frame_count == 48
+        assert torch.equal(Frames.join(parts).data, whole.data)
+
+
+def test_a_closed_file_says_so_instead_of_crashing(made_video):
+    with VideoFile(made_video("b_frames.mp4")) as video:
+        frames = video.frames(chunk_frames=40)
+        next(frames)
+    video.close()
+    assert sum(len(part) for part in frames) == 8  # reads through a handle of its own
+    with pytest.raises(UsageError, match="closed"):
+        video.read([0])
+
+
+def test_a_failing_block_releases_the_file(made_video):
+    before = handles()
+    with pytest.raises(UsageError), VideoFile(made_video("b_frames.mp4")) as video:  # noqa: PT012 - it must be open
+        video.read([3])
+        video.read([99])
+    assert handles() == before
+
+
+class Clips(torch.utils.data.Dataset[torch.Tensor]):
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __len__(self) -> int:
+        return 6
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        with VideoFile(self.path, short_side_px=16) as video:
+            return video.read(range(index, index + 8)).data
+
+
+def test_worker_processes_read_the_same(made_video):
+    clips = Clips(made_video("b_frames.mp4"))
+    loader = torch.utils.data.DataLoader(clips, batch_size=2, num_workers=2)
+    assert torch.equal(torch.cat(list(loader)), torch.stack([clips[index] for index in range(6)]))
+
+
+def test_a_name_may_hold_anything(made_video, tmp_path):
+    path = tmp_path / "거리 [1] 100%d a:b.mp4"
+    path.write_bytes(made_video("b_frames.mp4").read_bytes())
+    with VideoFile(path, short_side_px=16) as video:
+        assert len(video.read([0])) == 1
+        assert repr(video) == f"VideoFile('{path}', short_side_px=16)"
