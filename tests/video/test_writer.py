@@ -120,6 +120,19 @@ def test_tensors_and_arrays_in_parts_give_the_same_bytes_as_in_one(tmp_path: Pat
     assert (tmp_path / "whole.mp4").read_bytes() == (tmp_path / "parts.mp4").read_bytes()
 
 
+def test_the_same_frames_give_the_same_bytes_whatever_lies_in_memory(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    frames = np.clip(pictures(24).astype(int) + rng.integers(-12, 12, (24, 32, 48, 1)), 0, 255).astype(np.uint8)
+    written = set()
+    for _ in range(30):
+        # Dirt in freed memory is what encoders differed by.
+        dirt = [rng.integers(0, 255, rng.integers(1000, 200_000), dtype=np.uint8) for _ in range(20)]
+        del dirt
+        write(tmp_path / "again.mp4", frames, 12, crf=18)
+        written.add((tmp_path / "again.mp4").read_bytes())
+    assert len(written) == 1
+
+
 def test_keyframe_interval(tmp_path: Path) -> None:
     write(tmp_path / "keys.mp4", pictures(), keyframe_interval_frames=5)
     assert decode(tmp_path / "keys.mp4")[2]["keys"] == [0, 5, 10]

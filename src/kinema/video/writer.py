@@ -182,6 +182,9 @@ class VideoWriter:
             if not self._codec.startswith(("libx26", "libsvtav1")):
                 raise UsageError(f"preset '{self._preset}' for {self._codec}, which knows none", allowed="None")
             options["preset"] = self._preset
+        if self._codec.startswith("libx264"):
+            # x264's vector code gives other bytes from run to run, depending on what lies around in memory.
+            options["x264-params"] = "cpu-independent=1"
         context.options = options
         return stream
 
