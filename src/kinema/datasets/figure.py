@@ -85,11 +85,11 @@ def joints(body: Body, stance: Stance, motion: Motion) -> Floats:
     lean = np.full_like(reach, stance.lean_radians)
     if stance.wall:
         lean = lean + (stance.wall_lean_radians - stance.lean_radians) * reach
-    roll = 0.10 * swing if stance.other == "sway" else zero
+    roll = 0.07 * swing if stance.other == "sway" else zero
     place: dict[str, Floats] = {}
 
     # Body axes: right, up, forward. Hips slide back a little as the body leans forward.
-    pelvis = _vector(0.5 * roll, np.full_like(reach, 0.93), -0.25 * np.sin(lean)) * scale
+    pelvis = _vector(0.5 * roll, np.full_like(reach, 0.93), -0.12 * np.sin(lean)) * scale
     spine = _vector(np.sin(roll), np.cos(lean) * np.cos(roll), np.sin(lean))
     across = _vector(np.cos(roll), -np.sin(roll), zero)
     ahead = _vector(zero, -np.sin(lean), np.cos(lean))

@@ -28,7 +28,7 @@ LABELS: tuple[Label, ...] = ("normal", "selfharm")
 
 _STRIKES_PER_SECOND = (1.5, 2.4)
 _SLOW_PERIOD_SECONDS = (2.4, 5.0)
-_FAST_OTHER = {"normal": 0.7, "selfharm": 0.3}
+_FAST_OTHER = {"normal": 0.55, "selfharm": 0.25}
 """Share of clips whose `other` channel is fast."""
 _FINE_HZ = 240
 """Samples a second that quantile functions are taken from: many a frame, so that they are smooth."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,9 +13,10 @@ from PIL import Image, ImageDraw
 from kinema.datasets.figure import JOINTS, Body, Colour, draw_figure
 from kinema.datasets.motion import Floats
 
-__all__ = ["Camera", "Light", "Room", "Scene", "draw_scene", "make_scene", "project"]
+__all__ = ["Camera", "Light", "Room", "Scene", "film_scene", "make_scene", "project"]
 
 _OVERSAMPLING = 2
+_RUN_FRAMES = 64
 _NEAREST_M = 0.15
 """Nothing nearer to the camera than this is drawn."""
 _SKIN: tuple[Colour, ...] = ((234, 192, 164), (214, 165, 130), (176, 124, 90), (122, 84, 60), (86, 58, 42))
@@ -139,13 +140,13 @@ def make_scene(rng: np.random.Generator) -> Scene:
         view_radians=2 * np.arctan(rng.uniform(0.98, 1.15) / np.hypot(ahead, y_m - 0.95)),
     )
     light = Light(
-        brightness=rng.uniform(0.65, 1.15),
+        brightness=rng.uniform(0.75, 1.15),
         cast=(rng.uniform(0.92, 1.08), 1.0, rng.uniform(0.88, 1.1)),
         gradient=(rng.uniform(-0.25, 0.25), rng.uniform(-0.2, 0.1)),
         vignette=rng.uniform(0.0, 0.35),
         flicker=rng.uniform(0.0, 0.03),
         flicker_hz=rng.uniform(0.1, 0.6),
-        noise=rng.uniform(1.5, 5.0),
+        noise=rng.uniform(1.0, 3.5),
     )
     body = Body(
         height_m=rng.uniform(1.6, 1.88),
@@ -165,10 +166,10 @@ def project(camera: Camera, points: Floats, size: tuple[int, int]) -> Floats:
     return _to_picture(camera, _to_camera(camera, points), size)
 
 
-def draw_scene(
+def film_scene(
     scene: Scene, places: Floats, size: tuple[int, int], fps: float, rng: np.random.Generator
-) -> npt.NDArray[np.uint8]:
-    """Film a person.
+) -> Iterator[npt.NDArray[np.uint8]]:
+    """Film a person, a run of frames after another.
 
     Args:
         scene: where and who.
@@ -177,8 +178,8 @@ def draw_scene(
         fps: frames a second, for the flicker.
         rng: sensor noise.
 
-    Returns:
-        uint8 RGB (T, height, width, 3).
+    Yields:
+        uint8 RGB (up to 64, height, width, 3), T frames in all.
     """
     width, height = size
     fine = (width * _OVERSAMPLING, height * _OVERSAMPLING)
@@ -188,7 +189,7 @@ def draw_scene(
     shadow, shade = _shadow(scene, places[0], fine)
     gain = _gain(scene.light, size)  # (H, W, 3)
     phase = rng.uniform(0, 2 * np.pi)
-    film = np.empty((len(places), height, width, 3), np.uint8)
+    run = np.empty((_RUN_FRAMES, height, width, 3), np.uint8)
     for index in range(len(places)):
         picture = room.copy()
         draw = ImageDraw.Draw(picture)
@@ -197,8 +198,11 @@ def draw_scene(
         pixels = np.asarray(picture.reduce(_OVERSAMPLING), np.float32)
         flicker = 1 + scene.light.flicker * np.sin(phase + 2 * np.pi * scene.light.flicker_hz * index / fps)
         noise = rng.standard_normal((height, width, 1), np.float32) * scene.light.noise
-        film[index] = np.clip(pixels * (gain * np.float32(flicker)) + noise, 0, 255)
-    return film
+        run[index % _RUN_FRAMES] = np.clip(pixels * (gain * np.float32(flicker)) + noise, 0, 255)
+        if index % _RUN_FRAMES == _RUN_FRAMES - 1:
+            yield run.copy()
+    if len(places) % _RUN_FRAMES:
+        yield run[: len(places) % _RUN_FRAMES].copy()
 
 
 def _draw_room(scene: Scene, size: tuple[int, int], rng: np.random.Generator) -> Image.Image:

@@ -23,7 +23,7 @@ from kinema.datasets.figure import Other, Stance, joints
 from kinema.datasets.manifest import Manifest
 from kinema.datasets.motion import LABELS, Floats, Label, make_motion
 from kinema.datasets.sample import Sample
-from kinema.datasets.scene import Scene, draw_scene, make_scene
+from kinema.datasets.scene import Scene, film_scene, make_scene
 from kinema.video.writer import VideoWriter
 
 __all__ = ["Episode", "make_stance", "render_dataset", "render_untrimmed", "split_of"]
@@ -33,7 +33,6 @@ _CRF = 18
 _BLEND_SECONDS = 0.3
 _SELFHARM_SECONDS = (3.0, 8.0)
 _NORMAL_SECONDS = (4.0, 10.0)
-_CHUNK_FRAMES = 64
 _CLIPS, _UNTRIMMED = 0, 1
 """First number of every random stream, so that untrimmed videos show scenes no clip was made in."""
 
@@ -83,7 +82,7 @@ def render_dataset(
         raise UsageError(f"{scenes} scenes", allowed="1 or more")
     if clips_per_scene < 2 or clips_per_scene % 2:
         raise UsageError(f"{clips_per_scene} clips a scene", allowed="an even number, 2 or more")
-    frames = _frame_count(seconds, fps)
+    count = _frame_count(seconds, fps)
     folder = Path(folder).absolute()
     samples: list[Sample] = []
     with (progress or Silent()).task("render", scenes * clips_per_scene, "videos") as task:
@@ -95,10 +94,11 @@ def render_dataset(
                 label = LABELS[which]
                 stance = make_stance(scene, np.random.default_rng((_CLIPS, seed, number, pair)))
                 rng = np.random.default_rng((_CLIPS, seed, number, pair, which))
-                places = joints(scene.body, stance, make_motion(label, frames, fps, rng))
+                places = joints(scene.body, stance, make_motion(label, count, fps, rng))
                 path = folder / label / f"{group}-{pair:02d}.mp4"
                 with VideoWriter(path, fps, size, crf=_CRF, preset="veryfast") as writer:
-                    writer.write(draw_scene(scene, places, size, fps, rng))
+                    for frames in film_scene(scene, places, size, fps, rng):
+                        writer.write(frames)
                 samples.append(Sample(path, label, split_of(number, scenes), group, None, None))
                 task.advance()
     manifest = folder / "manifest.csv"
@@ -144,14 +144,13 @@ def render_untrimmed(
     scene = make_scene(rng)
     stretches = tuple(_stretches(total, fps, rng))
     places = _behave(scene, stretches, fps, rng)
-    film = draw_scene(scene, places, size, fps, rng)
     with (
         VideoWriter(path, fps, size, crf=_CRF, preset="veryfast") as writer,
         (progress or Silent()).task("render", total, "frames") as task,
     ):
-        for start in range(0, total, _CHUNK_FRAMES):
-            writer.write(film[start : start + _CHUNK_FRAMES])
-            task.advance(min(_CHUNK_FRAMES, total - start))
+        for frames in film_scene(scene, places, size, fps, rng):
+            writer.write(frames)
+            task.advance(len(frames))
     episodes = tuple(Episode(s.start / fps, s.stop / fps) for s in stretches if s.label == "selfharm")
     with replacing(path.with_suffix(".episodes.csv")) as beside, beside.open("w", newline="") as file:
         rows = csv.writer(file)
@@ -175,11 +174,11 @@ def make_stance(scene: Scene, rng: np.random.Generator) -> Stance:
     other: Other = get_args(Other)[rng.integers(len(get_args(Other)))]
     direction = int(rng.choice((-1, 1)))
     facing = direction * (np.pi / 2 + rng.normal(0, 0.08)) if wall else direction * rng.uniform(0.1, 1.3)
-    wall_lean = rng.uniform(0.5, 0.65)
+    wall_lean = rng.uniform(0.6, 0.8)
     x_m = rng.uniform(-0.35, 0.35)
     if wall:
         # So far from the wall that the forehead meets it at `wall_lean`.
-        reach_m = 0.72 * scene.body.height_m / 1.75 * np.sin(wall_lean) + 0.06
+        reach_m = scene.body.height_m / 1.75 * (0.60 * np.sin(wall_lean) + 0.15)
         x_m = direction * (scene.room.width_m / 2 - reach_m)
     return Stance(
         x_m=x_m,
