@@ -32,6 +32,7 @@ def encode_video(
     options: dict[str, str] | None = None,
     container_options: dict[str, str] | None = None,
     pts: Sequence[int] | None = None,
+    metadata: dict[str, str] | None = None,
     **stream_settings: Any,
 ) -> Path:
     """Write `pictures` (RGB arrays or ready frames) to `path`; `stream_settings` are called on the stream or set."""
@@ -39,6 +40,7 @@ def encode_video(
         pictures[0].shape[:2] if isinstance(pictures[0], np.ndarray) else (pictures[0].height, pictures[0].width)
     )
     with av.open(str(path), "w", options=container_options or {}) as container:
+        container.metadata.update(metadata or {})
         stream = container.add_stream(codec, rate=fps, options=options or {})
         stream.width, stream.height, stream.pix_fmt = width, height, pixel_format
         stream.codec_context.gop_size = keyframe_interval

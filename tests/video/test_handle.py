@@ -52,3 +52,10 @@ def test_where_no_seek_works_the_keyframe_is_found_from_the_start(made_video, mo
 def test_other_streams_are_not_read(made_video):
     with Handle(made_video("b_frames.mp4")) as handle:
         assert {packet.stream_index for packet in handle.packets(pytest.fail)} == {handle.stream.index}
+
+
+def test_a_title_in_another_encoding_does_no_harm(encode, scene, tmp_path):
+    path = encode(tmp_path / "titled.mkv", scene(3), metadata={"title": "TITLE"})
+    path.write_bytes(path.read_bytes().replace(b"TITLE", "제목!".encode("cp949")))
+    with Handle(path) as handle:
+        assert len([packet for packet in handle.packets(pytest.fail) if packet.size]) == 3

@@ -12,7 +12,7 @@ from fractions import Fraction
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import av
 from av.packet import Packet
@@ -106,7 +106,7 @@ class Handle:
             url = f"file:{url}"
             options = {"protocol_whitelist": "file", **options}
         try:
-            container = av.open(url, "r", options=options, metadata_errors="replace", timeout=self._timeouts)
+            container = av.open(url, "r", options=options, timeout=self._timeouts, **_TOLERANT)
         except (av.FFmpegError, OSError, ValueError) as error:
             raise self._refusal(error) from error
         stream = container.streams.best("video")
@@ -223,6 +223,10 @@ class Handle:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+# A title in another encoding than UTF-8 must not make a video unreadable; from version 19 on PyAV sees to it.
+_TOLERANT: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
 
 
 def reason_of(error: Exception) -> str:
