@@ -17,20 +17,22 @@ _SPLIT_HELP = "What is kept together: auto, column, group or random. [auto]"
 
 def train(
     data: Annotated[Path | None, typer.Argument(help="Folder of class folders, or manifest CSV.")] = None,
-    model: Annotated[str | None, typer.Option(help="Network; see `kinema models list`. [resnet3d_18]")] = None,
+    model: Annotated[str | None, typer.Option(help="Network; see `kinema models list`.")] = None,
     weights: Annotated[Path | None, typer.Option(help="Weights file to start from.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the clips. [30]")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Clips a step. [16]")] = None,
-    frames: Annotated[int | None, typer.Option(help="Frames a clip. [16]")] = None,
-    stride: Annotated[int | None, typer.Option(help="Source frames between two frames of a clip. [2]")] = None,
-    size: Annotated[int | None, typer.Option(help="Side of the network input in pixels. [112]")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the clips.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Clips a step.")] = None,
+    frames: Annotated[int | None, typer.Option(help="Frames a clip.")] = None,
+    stride: Annotated[int | None, typer.Option(help="Source frames from one frame of a clip to the next.")] = None,
+    size: Annotated[int | None, typer.Option(help="Side of the network input in pixels.")] = None,
     split_by: Annotated[str | None, typer.Option(help=_SPLIT_HELP)] = None,
     folds: Annotated[int | None, typer.Option(help="Cross-validate over this many folds.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of splits, initialisation and augmentation. [0]")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps. [auto]")] = None,
     allow_leak: Annotated[bool | None, typer.Option("--allow-leak", help="Permit splits that part a group.")] = None,
     skip_broken: Annotated[bool | None, typer.Option("--skip-broken", help="Leave out broken videos.")] = None,
-    recipe: Annotated[Path | None, typer.Option(help="YAML file of settings.")] = None,
+    recipe: Annotated[
+        Path | None, typer.Option(help="YAML file of settings, or a recipe of kinema's own. [kinema-small]")
+    ] = None,
     assign: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting.")] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder. [runs/DATA-MODEL]")] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with this run folder; takes no other setting.")] = None,
@@ -38,7 +40,10 @@ def train(
 ) -> None:
     """Train a classifier, test it on held-out videos, write weights and a report.
 
-    Every setting of a recipe can be given with --set; docs/reference/settings.md lists them.
+    Settings come from the recipe, then --set, then the options here. Where no model, weights or
+    recipe is named, the recipe is kinema-small: made for a few hundred clips and no GPU. With
+    --model and no recipe the defaults are those of docs/reference/settings.md (RGB, 16 frames,
+    every second one, 112 pixels, 30 epochs).
     """
     from kinema.training.experiment import begin
     from kinema.training.experiment import resume as go_on

@@ -7,6 +7,7 @@ refused with the nearest name, wrong values with the allowed range, contradictio
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +18,12 @@ from kinema.core.atomic import replacing
 from kinema.core.errors import UsageError, nearest
 from kinema.core.spec import ClipSpec, Crop, InputSpec, Modality, Padding
 
-__all__ = ["TrainConfig", "load_recipe", "make_config", "parse_assignments"]
+__all__ = ["DEFAULT_RECIPE", "TrainConfig", "list_recipes", "load_recipe", "make_config", "parse_assignments"]
+
+DEFAULT_RECIPE = "kinema-small"
+"""What trains where neither a model nor weights nor a recipe is named."""
+
+_RECIPES = files("kinema.training.recipes")
 
 # Measured on frames scaled to 0..1: Kinetics statistics as 3D-ResNets-PyTorch ships them; a luma
 # difference has zero mean, and a tenth of the range spreads typical motion over one unit.
@@ -149,11 +155,16 @@ class TrainConfig(BaseModel):
 def make_config(*layers: Mapping[str, Any]) -> TrainConfig:
     """A configuration from layers of settings, later ones over earlier ones.
 
+    `stride` and `fps` say the same thing in two ways: a later layer's one replaces an earlier layer's other.
+
     Raises:
         UsageError: a key that does not exist, a value out of range, or settings that contradict.
     """
     merged: dict[str, Any] = {}
     for layer in layers:
+        for one, other in (("stride", "fps"), ("fps", "stride")):
+            if layer.get(one) is not None and layer.get(other) is None:
+                merged.pop(other, None)
         merged.update(layer)
     for key in merged:
         if key not in TrainConfig.model_fields:
@@ -168,16 +179,27 @@ def make_config(*layers: Mapping[str, Any]) -> TrainConfig:
         raise _as_usage(error) from error
 
 
+def list_recipes() -> list[str]:
+    """Names of the recipes that come with kinema, sorted."""
+    return sorted(entry.name.removesuffix(".yaml") for entry in _RECIPES.iterdir() if entry.name.endswith(".yaml"))
+
+
 def load_recipe(path: Path) -> dict[str, Any]:
-    """The settings of a recipe or of a run's config.yaml.
+    """The settings of a recipe: one of kinema's own by name, a YAML file, or a run's config.yaml.
 
     Raises:
-        UsageError: no such file, no YAML, or no mapping of settings.
+        UsageError: no such file or name, no YAML, or no mapping of settings.
     """
+    own = str(path) in list_recipes()
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = (_RECIPES / f"{path}.yaml" if own else path).read_text(encoding="utf-8")
+        content = yaml.safe_load(text)
     except OSError as error:
-        raise UsageError(f"no recipe at {path}: {error.strerror}", allowed="a YAML file of settings") from error
+        raise UsageError(
+            f"no recipe at {path}: {error.strerror}{nearest(str(path), list_recipes())}",
+            allowed=f"a YAML file of settings, or one of {', '.join(list_recipes())}",
+            next_step="see docs/reference/settings.md",
+        ) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UsageError(
             f"{path} is not YAML: {error}", allowed="a YAML file of settings, such as `epochs: 30`"

@@ -11,6 +11,7 @@ from typing import Any
 
 from kinema.core.errors import UsageError
 from kinema.core.progress import Progress, Silent
+from kinema.core.spec import InputSpec
 from kinema.core.version import __version__
 from kinema.datasets.cache import FrameCache
 from kinema.datasets.loader import require_length
@@ -30,9 +31,9 @@ from kinema.evaluation.figures import Run
 from kinema.evaluation.protocol import Views
 from kinema.evaluation.report import BrokenFile, Fact, Protocol
 from kinema.inference.predictor import load
-from kinema.models.weights import ModelCard, save_weights
+from kinema.models.weights import ModelCard, read_card, save_weights
 from kinema.models.zoo import full_options
-from kinema.training.config import TrainConfig, load_recipe, make_config, parse_assignments
+from kinema.training.config import DEFAULT_RECIPE, TrainConfig, load_recipe, make_config, parse_assignments
 from kinema.training.curves import as_run
 from kinema.training.loop import Job, fit
 from kinema.training.run import RunFolder
@@ -83,7 +84,8 @@ def begin(
 
     Args:
         settings: fields of TrainConfig given by name.
-        recipe: YAML file of further fields.
+        recipe: YAML file of further fields, or the name of one of kinema's own; `kinema-small` where
+            neither it nor a model nor weights are given.
         assignments: `key=value` texts.
         out: the run folder; `runs/DATA-MODEL` unless given.
         progress: where bars and lines go.
@@ -99,7 +101,14 @@ def begin(
                 allowed="each setting once",
                 next_step="leave one of them out",
             )
+    named = {"model", "weights"} & {*assigned, *settings}
+    if recipe is None and not named:
+        recipe = Path(DEFAULT_RECIPE)
+        (progress or Silent()).log(f"no model, weights or recipe named: using the recipe {DEFAULT_RECIPE}")
     layers = [load_recipe(recipe) if recipe else {}, assigned, dict(settings)]
+    weights = next((layer["weights"] for layer in reversed(layers) if layer.get("weights")), None)
+    if weights is not None and not any("model" in layer for layer in layers):
+        layers.insert(0, _settings_of(read_card(weights)))
     if not any("data" in layer for layer in layers):
         raise UsageError(
             "no data to train on",
@@ -247,7 +256,7 @@ class _Bench:
         return tuple(self.manifest.samples[index] for index in indices)
 
     def _card(self, split: Split) -> ModelCard:
-        spec = self.config.input_spec
+        spec = _input_spec(self.config)
         return ModelCard(
             architecture=self.config.model,
             options=full_options(self.config.model, self.config.model_options),
@@ -296,6 +305,37 @@ def _cross_validate(
     report = report_of(title, pooled, card, runs=tuple(courses), facts=facts)
     write_examination(folder.path, pooled, report)
     return Outcome(folder.path, tuple(weights), pooled, folder.report, tuple(courses), seconds)
+
+
+def _settings_of(card: ModelCard) -> dict[str, Any]:
+    """The network and input of weights to start from, as settings."""
+    spec, clip = card.input, card.input.clip
+    return {
+        "model": card.architecture,
+        "model_options": dict(card.options),
+        "modality": spec.modality,
+        "frames": clip.frames,
+        **({"stride": clip.stride} if clip.fps is None else {"fps": clip.fps}),
+        "clip_padding": clip.padding,
+        "size": spec.size_px,
+        "short_side": spec.short_side_px,
+        "region": spec.crop,
+    }
+
+
+def _input_spec(config: TrainConfig) -> InputSpec:
+    """What the network is fed: as configured, with the pixel statistics of the weights it starts from."""
+    spec = config.input_spec
+    if config.weights is None:
+        return spec
+    known = read_card(config.weights).input
+    if known.modality != spec.modality:
+        raise UsageError(
+            f"modality {spec.modality} for weights trained on {known.modality}",
+            allowed=f"modality {known.modality}",
+            next_step="leave out the modality, or --weights",
+        )
+    return replace(spec, mean=known.mean, std=known.std, value_range=known.value_range)
 
 
 def _rule(config: TrainConfig) -> SplitRule:

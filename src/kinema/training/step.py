@@ -56,7 +56,7 @@ class Objective:
         share, partner = self._draw_partners(len(batch), rng)
         if share < 1:
             clips = share * clips + (1 - share) * clips[partner.to(device)]
-        logits = model(clips)
+        logits = model(clips.contiguous(memory_format=torch.channels_last_3d))
         loss = share * self._loss(logits, targets)
         if share < 1:
             loss = loss + (1 - share) * self._loss(logits, targets[partner.to(device)])

@@ -1,0 +1,162 @@
+import csv
+import json
+import shutil
+
+import pytest
+
+from kinema.core.errors import BrokenFilesError, TrainingError, UsageError
+from kinema.datasets.manifest import read_manifest
+from kinema.models.weights import read_card
+from kinema.training import experiment
+from kinema.training.config import make_config
+from kinema.training.experiment import begin, train
+
+SETTINGS = {
+    "model": "resnet3d_10",
+    "model_options": {"widen_factor": 0.125, "conv1_t_size": 3},
+    "frames": 8,
+    "stride": 1,
+    "size": 32,
+    "epochs": 1,
+    "batch_size": 4,
+}
+
+
+@pytest.fixture
+def grouped(tiny_clips, tmp_path):
+    """The rendered clips with their scenes as groups and without a split column."""
+    for label in ("normal", "selfharm"):
+        shutil.copytree(tiny_clips.parent / label, tmp_path / "clips" / label)
+    rows = list(csv.DictReader(tiny_clips.read_text().splitlines()))
+    with (tmp_path / "clips" / "clips.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, ["path", "label", "group"], extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
+    return tmp_path / "clips" / "clips.csv"
+
+
+def test_a_run_leaves_every_file_it_promises(tiny_run):
+    names = {path.name.split(".out.")[0] for path in tiny_run.iterdir()}
+    assert names == {
+        "config.yaml", "metrics.csv", "curves.png", "events", "best.safetensors", "last.safetensors", "state.pt",
+        "predictions.csv", "metrics.json", "report.html",
+    }  # fmt: skip
+
+
+def test_figures_carry_level_protocol_and_interval(tiny_run):
+    found = json.loads((tiny_run / "metrics.json").read_text())
+    assert found["video"]["n"] == 8
+    assert found["video"]["video_top1_accuracy"]["low"] < found["video"]["video_top1_accuracy"]["high"]
+    assert "sliding windows of 8 frames every 4 frames" in found["protocol"]["views"]
+    card = read_card(tiny_run / "best.safetensors")
+    assert [metric["level"] for metric in card.metrics] == ["video", "clip"]
+    assert all("column" in metric["protocol"] for metric in card.metrics)
+    assert card.provenance["recipe"]["epochs"] == 1
+    assert card.labels.names == ("normal", "selfharm")
+
+
+def test_predictions_list_every_test_video_once(tiny_run, tiny_clips):
+    rows = list(csv.DictReader((tiny_run / "predictions.csv").read_text().splitlines()))
+    test = [sample for sample in read_manifest(tiny_clips).samples if sample.split == "test"]
+    assert len(rows) == len(test)
+    for row in rows:
+        assert row["predicted"] in ("normal", "selfharm")
+        assert float(row["p_normal"]) + float(row["p_selfharm"]) == pytest.approx(1, abs=1e-5)
+
+
+def test_folds_hold_out_every_video_once_and_pool(grouped, tmp_path):
+    outcome = train(make_config({"data": grouped, **SETTINGS, "folds": 3}), tmp_path / "run")
+    assert len(outcome.weights) == 3
+    assert outcome.test.video.n == len(read_manifest(grouped)) == 24
+    assert outcome.test.video.groups == 6
+    rows = list(csv.DictReader((tmp_path / "run" / "predictions.csv").read_text().splitlines()))
+    assert len({row["path"] for row in rows}) == 24
+    held_out = [set(), set(), set()]
+    for number, groups in enumerate(held_out, start=1):
+        fold = csv.DictReader((tmp_path / "run" / f"fold-{number}" / "predictions.csv").read_text().splitlines())
+        groups |= {row["group"] for row in fold}
+    assert not held_out[0] & held_out[1]
+    assert not held_out[0] & held_out[2]
+    assert "3 folds" in outcome.test.protocol.split
+    assert "last epoch" in outcome.test.protocol.note
+
+
+def test_folds_resume_where_they_stopped(grouped, tmp_path, monkeypatch):
+    """Stopped in the second fold: the first is not trained again."""
+    config = make_config({"data": grouped, **SETTINGS, "folds": 3})
+    whole = train(config, tmp_path / "whole").test
+    fit, calls = experiment.fit, []
+
+    def interrupted(job, **options):
+        calls.append(job.folder.path.name)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return fit(job, **options)
+
+    monkeypatch.setattr(experiment, "fit", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path / "run")
+    before = (tmp_path / "run" / "fold-1" / "state.pt").stat().st_mtime_ns
+    resumed = experiment.resume(tmp_path / "run", {}).test
+    assert (tmp_path / "run" / "fold-1" / "state.pt").stat().st_mtime_ns == before
+    assert [v.clips.tolist() for v in resumed.scored] == [v.clips.tolist() for v in whole.scored]
+
+
+def test_broken_files_stop_a_run_and_are_named(grouped, tmp_path):
+    broken = min((grouped.parent / "normal").glob("*.mp4"))
+    broken.write_bytes(broken.read_bytes()[:500])
+    config = {"data": grouped, **SETTINGS, "val_fraction": 0, "test_fraction": 0.3}
+    with pytest.raises(BrokenFilesError) as caught:
+        train(make_config(config), tmp_path / "run")
+    assert list(caught.value.broken) == [broken]
+
+    outcome = begin({**config, "skip_broken": True}, out=tmp_path / "other")
+    assert [file.path for file in outcome.test.broken] == [str(broken)]
+    assert broken.name in outcome.report.read_text()
+    assert any("1 broken" in warning for warning in outcome.test.warnings)
+
+
+def test_a_leak_is_named_in_every_report(grouped, tmp_path):
+    settings = {"data": grouped, **SETTINGS, "split_by": "random", "allow_leak": True}
+    outcome = train(make_config(settings), tmp_path / "run")
+    assert any("clips in both train and test" in warning for warning in outcome.test.warnings)
+    assert "clips in both train and test" in outcome.report.read_text()
+
+
+def test_weights_bring_their_network_along(tiny_run, grouped, tmp_path):
+    outcome = begin({"data": grouped, "weights": tiny_run / "best.safetensors", "epochs": 1}, out=tmp_path / "run")
+    card = read_card(outcome.weights[0])
+    assert (card.architecture, card.options["widen_factor"], card.input.size_px) == ("resnet3d_10", 0.125, 32)
+    assert card.provenance["started_from"] == "best.safetensors"
+
+
+def test_weights_of_another_modality_are_refused(tiny_run, grouped, tmp_path):
+    with pytest.raises(UsageError, match="modality difference for weights trained on rgb"):
+        begin(
+            {"data": grouped, "weights": tiny_run / "best.safetensors"},
+            assignments=["modality=difference"],
+            out=tmp_path / "run",
+        )
+
+
+def test_a_loss_that_is_no_number_names_the_batch(grouped, tmp_path):
+    settings = {"data": grouped, **SETTINGS, "optimizer": "sgd", "lr": 1e30, "epochs": 3}
+    with pytest.raises(TrainingError, match=r"epoch \d, step \d") as caught:
+        train(make_config(settings), tmp_path / "run")
+    assert str(grouped.parent) in caught.value.given
+
+
+def test_a_folder_with_a_run_is_not_overwritten(tiny_clips, tiny_run):
+    with pytest.raises(UsageError, match="holds a run already"):
+        train(make_config({"data": tiny_clips, **SETTINGS}), tiny_run)
+
+
+def test_without_a_name_the_small_recipe_is_used(grouped, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(experiment, "train", lambda config, *_, **__: seen.append(config))
+    begin({"data": grouped, "stride": 3}, out=tmp_path)
+    begin({"data": grouped, "model": "resnet3d_18"}, out=tmp_path)
+    assert (seen[0].modality, seen[0].stride, seen[0].fps) == ("difference", 3, None)
+    assert (seen[1].modality, seen[1].size) == ("rgb", 112)
+    with pytest.raises(UsageError, match="no data to train on"):
+        begin({}, out=tmp_path)
