@@ -23,6 +23,7 @@ from kinema.models.weights import (
 )
 from kinema.models.zoo import create_model
 
+CLASSES = LabelMap.of(["normal", "넘어짐"])
 METRIC = {"name": "top1", "value": 0.5, "protocol": "3-fold by scene, video level, 1 view"}
 
 
@@ -304,7 +305,7 @@ def test_backbone_with_the_same_classes_takes_everything(saved):
     path, model = saved
     fresh = small()
 
-    report = load_backbone(fresh, path)
+    report = load_backbone(fresh, path, CLASSES)
 
     assert report.fresh == report.differing_options == ()
     assert set(report.matched) == set(model.state_dict())
@@ -316,13 +317,19 @@ def test_backbone_with_other_classes_keeps_the_new_head(saved):
     fresh = small(classes=5, max_pool=False, dropout=0.5)
     head = fresh.fc.weight.clone()
 
-    report = load_backbone(fresh, path)
+    report = load_backbone(fresh, path, LabelMap.of(["a", "b", "c"]))
 
     assert report.fresh == ("fc.weight", "fc.bias")
     assert report.differing_options == ("max_pool: True in the file, False here", "dropout: 0.0 in the file, 0.5 here")
     assert torch.equal(fresh.fc.weight, head)
     assert torch.equal(fresh.layer4[0].conv2.weight, model.layer4[0].conv2.weight)
     assert "new: fc.weight, fc.bias; max_pool" in str(report)
+
+
+@pytest.mark.parametrize("labels", [LabelMap.of(["넘어짐", "normal"]), LabelMap.of(["a", "b"]), LabelMap.unknown(2)])
+def test_a_head_for_as_many_other_classes_is_not_taken(saved, labels):
+    path, _ = saved
+    assert load_backbone(small(), path, labels).fresh == ("fc.weight", "fc.bias")
 
 
 @pytest.mark.parametrize(
@@ -341,5 +348,5 @@ def test_backbone_that_does_not_fit_changes_nothing(saved, build, told):
     model = build()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     with pytest.raises(WeightsError, match=told):
-        load_backbone(model, path)
+        load_backbone(model, path, CLASSES)
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())

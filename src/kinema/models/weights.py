@@ -235,12 +235,14 @@ def replace_head(model: VideoModel, num_classes: int) -> None:
         model.set_submodule(name, new.to(device=old.weight.device, dtype=old.weight.dtype))
 
 
-def load_backbone(model: VideoModel, path: Path | str) -> LoadReport:
-    """Start `model` from the weights at `path`; its heads stay fresh where the classes differ in number.
+def load_backbone(model: VideoModel, path: Path | str, labels: LabelMap) -> LoadReport:
+    """Start `model` from the weights at `path`; its heads stay fresh where the classes differ.
 
     Args:
         model: a network made by `create_model`.
         path: weights of the same architecture.
+        labels: the classes that `model` is to tell apart. A head made for others, or for as many
+            whose names are unknown, is not taken.
 
     Raises:
         WeightsError: the file is none of kinema's, holds another architecture, or differs in
@@ -256,9 +258,7 @@ def load_backbone(model: VideoModel, path: Path | str) -> LoadReport:
     tensors = _read_tensors(path)
     own = model.state_dict()
     of_heads = [name for name in own if name.startswith(tuple(f"{head}." for head in model.heads))]
-    fresh = tuple(name for name in of_heads if name in tensors and tensors[name].shape != own[name].shape)
-    if fresh:  # a head is taken whole or not at all
-        fresh = tuple(of_heads)
+    fresh = () if card.labels.is_known and card.labels == labels else tuple(of_heads)
     taken = {name: tensor for name, tensor in tensors.items() if name not in fresh}
     _require_fit(str(path), taken, {name: tensor for name, tensor in own.items() if name not in fresh})
     model.load_state_dict(taken, strict=False)
