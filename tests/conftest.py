@@ -7,8 +7,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
-import torch
+# Networks of the tests are small: on a busy machine one thread outruns two. Set before torch loads.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import pytest  # noqa: E402
+import torch  # noqa: E402
+from hypothesis import settings  # noqa: E402
+
+# The same examples each time, and no time limit on a busy machine.
+settings.register_profile("kinema", deadline=None, derandomize=True)
+settings.load_profile("kinema")
 
 SHARED = Path(os.environ.get("KINEMA_SHARED", Path(__file__).parents[2] / "shared"))
 

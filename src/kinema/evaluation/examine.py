@@ -57,7 +57,7 @@ class Examination:
     @property
     def warnings(self) -> tuple[str, ...]:
         """Everything to know before believing a number, each once."""
-        skipped = (f"{len(self.broken)} broken files were left out",) if self.broken else ()
+        skipped = (f"{len(self.broken)} broken or skipped files count nowhere",) if self.broken else ()
         return tuple(dict.fromkeys([*self.notes, *skipped, *self.video.warnings]))
 
     def to_json(self) -> dict[str, Any]:
