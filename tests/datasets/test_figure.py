@@ -14,7 +14,7 @@ from kinema.datasets.motion import Motion
 
 BODY = Body(1.75, 1.0, (214, 165, 130), (30, 24, 22), (200, 30, 30), (30, 30, 90), (20, 20, 20), sleeves=False)
 STANCE = Stance(0.0, 1.5, 0.4, wall=False, side=1, drawn_back_m=(0.3, -0.1), lean_radians=0.05,
-                wall_lean_radians=0.6, other="wave")  # fmt: skip
+                wall_lean_radians=0.6, other="shake")  # fmt: skip
 PATH = Motion(np.linspace(0, 1, 9), np.linspace(0, 1, 9))
 
 

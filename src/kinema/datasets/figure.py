@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["JOINTS", "Body", "Colour", "Other", "Stance", "draw_figure", "joints"]
 
 Colour = tuple[int, int, int]
-Other = Literal["wave", "wipe", "march", "sway"]
+Other = Literal["shake", "wipe", "march", "sway"]
 
 JOINTS = (
     "pelvis", "neck", "head",
@@ -101,7 +101,7 @@ def joints(body: Body, stance: Stance, motion: Motion) -> Floats:
         shoulder = neck + scale * (0.19 * sign * across - 0.04 * spine)
         if sign == stance.side and not stance.wall:
             hand = _striking_hand(head, (across * sign, spine, ahead), stance, reach, scale)
-        elif sign != stance.side and stance.other in ("wave", "wipe"):
+        elif sign != stance.side and stance.other in ("shake", "wipe"):
             hand = shoulder + scale * _busy_hand(stance.other, sign, swing)
         else:
             hand = shoulder + scale * (0.09 * sign * across + _vector(zero, zero - 0.55, zero + 0.06))
@@ -158,7 +158,10 @@ def draw_figure(draw: ImageDraw, body: Body, points: Floats, px_per_m: Floats, l
         else:
             (first, last), (wide, narrow), colour = limbs[index]
             start, end = at[first], at[last]
-            _draw_limb(draw, start[0], end[0], wide * start[1], narrow * end[1], _shade(colour, light))
+            # A dark rim, as folds and shadows give it, keeps an arm visible before the own body.
+            for rim, shade in ((0.016, 0.5), (0.0, 1.0)):
+                radii = (wide + rim) * start[1], (narrow + rim) * end[1]
+                _draw_limb(draw, start[0], end[0], *radii, _shade(colour, shade * light))
 
 
 def _striking_hand(
@@ -172,10 +175,10 @@ def _striking_hand(
 
 
 def _busy_hand(other: Other, sign: int, swing: Floats) -> Floats:
-    """From the shoulder, body axes upright: beside the shoulder for waving, before the belly for wiping."""
+    """From the shoulder, body axes upright: beside the hip for shaking, before the belly for wiping."""
     zero = np.zeros_like(swing)
-    if other == "wave":
-        return _vector(sign * (0.34 + 0.17 * swing), zero + 0.14 - 0.08 * swing**2, zero + 0.22)
+    if other == "shake":
+        return _vector(sign * (0.24 + 0.20 * swing), zero - 0.28 + 0.06 * swing**2, zero + 0.24)
     return _vector(sign * (-0.05 + 0.17 * swing), zero - 0.30 + 0.08 * swing, zero + 0.33)
 
 

@@ -3,7 +3,7 @@
 A figure has two channels, each a position 0 to 1 on a fixed path of poses:
 
     reach   0 = drawn back, 1 = the hand at the own head, or the head at the wall
-    other   what the rest of the body does meanwhile: waving, wiping, marching, swaying
+    other   what the rest of the body does meanwhile: shaking, wiping, marching, swaying
 
 Self-harm runs along `reach` in strikes: back, a sudden blow, contact, back again, one or two a
 second. Normal behaviour visits the very same poses for the very same share of the time, but slowly:

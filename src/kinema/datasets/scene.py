@@ -19,6 +19,7 @@ _OVERSAMPLING = 2
 _RUN_FRAMES = 64
 _NEAREST_M = 0.15
 """Nothing nearer to the camera than this is drawn."""
+_LUMA = (0.299, 0.587, 0.114)
 _SKIN: tuple[Colour, ...] = ((234, 192, 164), (214, 165, 130), (176, 124, 90), (122, 84, 60), (86, 58, 42))
 _HAIR: tuple[Colour, ...] = ((30, 24, 22), (60, 40, 28), (110, 78, 46), (120, 116, 112))
 _WALLS: tuple[Colour, ...] = (
@@ -153,10 +154,10 @@ def make_scene(rng: np.random.Generator) -> Scene:
         girth=rng.uniform(0.95, 1.3),
         skin=_near(_SKIN, rng),
         hair=_near(_HAIR, rng),
-        shirt=_any_colour(rng, 40, 215),
+        shirt=_unlike(room.wall, rng),
         trousers=_any_colour(rng, 30, 130),
         shoes=_any_colour(rng, 20, 80),
-        sleeves=bool(rng.uniform() < 0.5),
+        sleeves=bool(rng.uniform() < 0.7),
     )
     return Scene(camera, room, light, body)
 
@@ -336,6 +337,14 @@ def _near(palette: Sequence[Colour], rng: np.random.Generator) -> Colour:
 def _any_colour(rng: np.random.Generator, low: int, high: int) -> Colour:
     red, green, blue = rng.integers(low, high, 3).tolist()
     return red, green, blue
+
+
+def _unlike(wall: Colour, rng: np.random.Generator) -> Colour:
+    """Any colour that stands out from the wall in brightness."""
+    while True:
+        colour = _any_colour(rng, 25, 225)
+        if abs(np.dot(np.subtract(colour, wall), _LUMA)) > 50:
+            return colour
 
 
 def _shade(colour: Colour, light: float) -> Colour:

@@ -173,7 +173,7 @@ def make_stance(scene: Scene, rng: np.random.Generator) -> Stance:
     wall = bool(rng.uniform() < 0.25)
     other: Other = get_args(Other)[rng.integers(len(get_args(Other)))]
     direction = int(rng.choice((-1, 1)))
-    facing = direction * (np.pi / 2 + rng.normal(0, 0.08)) if wall else direction * rng.uniform(0.1, 1.3)
+    facing = direction * (np.pi / 2 + rng.normal(0, 0.08)) if wall else direction * rng.uniform(0.1, 1.2)
     wall_lean = rng.uniform(0.6, 0.8)
     x_m = rng.uniform(-0.35, 0.35)
     if wall:
@@ -185,8 +185,9 @@ def make_stance(scene: Scene, rng: np.random.Generator) -> Stance:
         z_m=scene.room.depth_m * rng.uniform(0.5, 0.62),
         facing_radians=facing,
         wall=wall,
-        # The hand on the camera's side, so that the body does not hide it.
-        side=direction,
+        # Seen from the camera, this hand comes from where the face looks; the other one would come
+        # from in front of the face straight towards it, hardly moving in the picture.
+        side=-direction,
         drawn_back_m=(rng.uniform(0.28, 0.38), rng.uniform(-0.22, 0.10)),
         lean_radians=rng.uniform(-0.02, 0.12),
         wall_lean_radians=wall_lean,
