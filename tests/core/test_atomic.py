@@ -53,6 +53,12 @@ def test_results_are_as_readable_as_other_files(tmp_path):
     assert (tmp_path / "a").stat().st_mode & 0o777 == 0o640
 
 
+def test_the_umask_is_left_alone_where_threads_make_files(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "umask", lambda _: pytest.fail("changed for all threads, if only for a moment"))
+    with replacing(tmp_path / "a") as beside:
+        beside.write_text("")
+
+
 def test_a_place_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,23 +26,20 @@ def replacing(path: Path | str) -> Iterator[Path]:
     target = Path(path)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{target.stem}-", suffix=target.suffix, dir=target.parent)
+        beside = target.with_name(f".{target.stem}-{secrets.token_hex(4)}{target.suffix}")
+        # Made as any program makes a file, so that the user's umask applies: a result is as readable
+        # as their other files. To ask for the umask would be to change it, under other threads' feet.
+        os.close(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
     except OSError as error:
         raise DataError(
             f"cannot write {target}: {error.strerror or error}",
             allowed="a folder that exists and may be written to",
             next_step="choose another place with --out",
         ) from error
-    os.close(handle)
-    beside = Path(name)
     try:
         yield beside
         with beside.open("rb+") as written:
             os.fsync(written.fileno())
-        # mkstemp makes files private; a result is as readable as any other file its owner makes.
-        mask = os.umask(0)
-        os.umask(mask)
-        beside.chmod(0o666 & ~mask)
         beside.replace(target)
     finally:
         beside.unlink(missing_ok=True)
