@@ -43,11 +43,23 @@ def test_an_old_file_is_replaced(tmp_path):
     assert target.read_bytes() == b"new"
 
 
-def test_results_are_as_readable_as_other_files(tmp_path):
+def write_in_place(path):
+    path.write_text("")
+
+
+def write_a_private_file_instead(path):
+    """As safetensors does."""
+    own = path.with_name("own")
+    own.touch(0o600)
+    own.replace(path)
+
+
+@pytest.mark.parametrize("write", [write_in_place, write_a_private_file_instead])
+def test_results_are_as_readable_as_other_files(tmp_path, write):
     old = os.umask(0o027)
     try:
         with replacing(tmp_path / "a") as beside:
-            beside.write_text("")
+            write(beside)
     finally:
         os.umask(old)
     assert (tmp_path / "a").stat().st_mode & 0o777 == 0o640

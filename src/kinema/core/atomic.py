@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,9 +28,11 @@ def replacing(path: Path | str) -> Iterator[Path]:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         beside = target.with_name(f".{target.stem}-{secrets.token_hex(4)}{target.suffix}")
-        # Made as any program makes a file, so that the user's umask applies: a result is as readable
-        # as their other files. To ask for the umask would be to change it, under other threads' feet.
-        os.close(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+        # Made as any program makes a file, so that the user's umask applies: to ask for the umask
+        # would be to change it, under other threads' feet.
+        handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        mode = stat.S_IMODE(os.fstat(handle).st_mode)
+        os.close(handle)
     except OSError as error:
         raise DataError(
             f"cannot write {target}: {error.strerror or error}",
@@ -40,6 +43,7 @@ def replacing(path: Path | str) -> Iterator[Path]:
         yield beside
         with beside.open("rb+") as written:
             os.fsync(written.fileno())
+        beside.chmod(mode)  # some writers put a private file of their own in place of this one
         beside.replace(target)
     finally:
         beside.unlink(missing_ok=True)
