@@ -169,6 +169,23 @@ def test_reading_on_takes_no_second_seek(made_video, monkeypatch):
         video.read(range(14, 30))
         video.read([29, 31])
         assert not sought
+        monkeypatch.undo()
+        real = video._handle.packets_from
+        monkeypatch.setattr(video._handle, "packets_from", lambda *asked: sought.append(1) or real(*asked))
+        video.read([0])
+        sought.clear()
+        video.read([47])  # a keyframe lies between, far enough for a seek to pay
+        assert sought
+
+
+def test_asking_what_a_file_is_does_not_disturb_reading_on(made_video):
+    with (
+        VideoFile(made_video("b_frames.mp4"), short_side_px=16) as video,
+        VideoFile(video.path, short_side_px=16) as other,
+    ):
+        video.read([10])
+        assert video.info.frame_count == 48
+        assert torch.equal(video.read([11]).data, other.read([11]).data)
 
 
 @pytest.mark.parametrize("indices", [[], [-1], [48], [0, 99]])
@@ -287,18 +304,60 @@ def test_the_shared_file_cut_at_sixty_percent_is_noticed(shared_video, tmp_path)
     assert error is not None
 
 
+def damaged(path: Path, folder: Path, numbers: list[int], share: tuple[float, float]) -> Path:
+    """`path` with noise over part of the packets `numbers`: from one share of their bytes to the other."""
+    data = bytearray(path.read_bytes())
+    with av.open(str(path)) as container:
+        packets = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+    for number in numbers:
+        position, size = packets[number]
+        start, end = (position + int(size * part) for part in share)
+        data[start:end] = random.Random(3).randbytes(end - start)
+    broken = folder / path.name
+    broken.write_bytes(data)
+    return broken
+
+
 @pytest.mark.parametrize("name", ["index_first.mp4", "mpeg4.avi", "hevc_open_gop.mp4", "mjpeg.avi"])
 def test_overwritten_bytes_are_noticed(made_video, tmp_path, name):
-    data = bytearray(made_video(name).read_bytes())
-    with av.open(str(made_video(name))) as container:
-        packets = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
-    for start, size in packets[14:40:6]:
-        data[start + size // 3 : start + size] = random.Random(3).randbytes(size - size // 3)
-    path = tmp_path / name
-    path.write_bytes(data)
+    with VideoFile(damaged(made_video(name), tmp_path, [14, 20, 26, 32], (0.33, 1)), short_side_px=16) as video:
+        _, error = until_error(video.frames())
+    assert error is not None
+
+
+def test_a_scratch_in_a_picture_that_stands_alone_is_noticed(made_video, tmp_path):
+    path = damaged(made_video("mjpeg.avi"), tmp_path, [20], (0.5, 0.52))
+    with VideoFile(path, short_side_px=16, strict=False) as video:
+        assert until_error(video.frames())[0] == 47
+        assert [place.seconds for place in video.damage] == [0.8]
+
+
+def test_a_packet_lost_on_the_way_is_noticed(made_video, tmp_path):
+    whole = made_video("open_gop.ts").read_bytes()
+    middle = 188 * (len(whole) // 188 // 2)
+    path = tmp_path / "lost.ts"
+    path.write_bytes(whole[:middle] + whole[middle + 188 :])
     with VideoFile(path, short_side_px=16) as video:
         _, error = until_error(video.frames())
     assert error is not None
+    assert "incomplete" in error.reason
+
+
+def test_a_group_behind_the_damage_can_be_had_whatever_was_read_before(made_video, tmp_path):
+    path = damaged(made_video("index_first.mp4"), tmp_path, [18], (0.3, 1))
+    with (
+        VideoFile(path, short_side_px=16) as video,
+        VideoFile(made_video("index_first.mp4"), short_side_px=16) as whole,
+    ):
+        with pytest.raises(MediaError):
+            video.read([23])
+        assert torch.equal(video.read([25]).data, whole.read([25]).data)
+
+
+def test_what_the_end_lacks_does_not_matter_before_it(made_video, tmp_path):
+    with VideoFile(cut(made_video("vp9.webm"), tmp_path), short_side_px=16) as video:
+        assert until_error(video.frames(end_seconds=0.4)) == (10, None)
+        assert "that it promises" in str(until_error(video.frames(start_seconds=0.8))[1])
 
 
 def test_damage_reads_like_a_sentence():

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import socket
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 
 from kinema.core.errors import MediaError, UsageError
-from kinema.video.handle import Handle, Keyframe
+from kinema.video.handle import Handle, Keyframe, _after
 
 
 def test_a_closed_handle_refuses_instead_of_reading_freed_memory(made_video):
@@ -21,14 +25,44 @@ def test_a_closed_handle_refuses_instead_of_reading_freed_memory(made_video):
 
 
 def test_a_playlist_on_disk_does_not_reach_for_the_network(tmp_path):
-    playlist = tmp_path / "list.m3u8"
-    playlist.write_text("#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nhttp://127.0.0.1:9/part.ts\n#EXT-X-ENDLIST\n")
-    with pytest.raises(MediaError):
-        Handle(playlist)
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        server.settimeout(0)
+        playlist = tmp_path / "list.m3u8"
+        part = f"http://127.0.0.1:{server.getsockname()[1]}/part.ts"
+        playlist.write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{part}\n#EXT-X-ENDLIST\n")
+        with pytest.raises(MediaError):
+            Handle(playlist)
+        with pytest.raises(BlockingIOError):
+            server.accept()
 
 
-@pytest.mark.parametrize("name", ["b_frames.mp4", "open_gop.ts", "open_gop.mkv", "mpeg2.mpg", "fragmented.mp4"])
-def test_packets_start_at_the_keyframe_asked_for(made_video, name):
+def test_a_colon_in_a_name_is_no_protocol(made_video, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("http:clip.mp4").write_bytes(made_video("b_frames.mp4").read_bytes())
+    with Handle("http:clip.mp4") as handle:
+        assert next(handle.packets(pytest.fail)).is_keyframe
+
+
+def test_giving_up_a_seek_that_went_too_far_reads_no_further():
+    def packet(pts: int, dts: int | None, *, key: bool) -> SimpleNamespace:
+        return SimpleNamespace(pts=pts, dts=dts, is_keyframe=key)
+
+    wanted = Keyframe(20, 18)
+    late = iter([packet(16, 17, key=False), packet(30, 28, key=True), packet(24, 29, key=False)])
+    assert _after(late, wanted, strictly=True) is None
+    assert next(late).pts == 24
+    early = iter(
+        [packet(10, 8, key=True), packet(20, 18, key=False), packet(20, 18, key=True), packet(24, 19, key=False)]
+    )
+    found = _after(early, wanted, strictly=True)
+    assert found is not None
+    assert [(each.pts, each.is_keyframe) for each in found] == [(20, True), (24, False)]
+
+
+@pytest.mark.parametrize("name", ["b_frames.mp4", "open_gop.ts", "open_gop.mkv", "fragmented.mp4"])
+def test_packets_start_at_the_keyframe_asked_for(made_video, name, monkeypatch):
     with Handle(made_video(name)) as handle:
         keys = [
             Keyframe(packet.pts, packet.pts if packet.dts is None else packet.dts)
@@ -36,16 +70,17 @@ def test_packets_start_at_the_keyframe_asked_for(made_video, name):
             if packet.is_keyframe and packet.pts is not None
         ]
         assert len(keys) >= 4
-        for key in [keys[2], keys[-1], keys[0], keys[1]]:
+        monkeypatch.setattr(Handle, "rewind", lambda _: pytest.fail("read from the start instead of seeking"))
+        for key in [keys[2], keys[-1], keys[1]]:
             first = next(handle.packets_from(key, pytest.fail))
             assert (first.pts, first.is_keyframe) == (key.pts, True)
 
 
-def test_where_no_seek_works_the_keyframe_is_found_from_the_start(made_video, monkeypatch):
-    with Handle(made_video("b_frames.mp4")) as handle:
-        keys = [packet for packet in handle.packets(pytest.fail) if packet.is_keyframe and packet.size]
-        monkeypatch.setattr(Handle, "_sought", lambda *_: None)
-        key = Keyframe(keys[2].pts, keys[2].dts)
+@pytest.mark.parametrize("name", ["mpeg2.mpg", "loop.gif"])
+def test_where_no_seek_works_the_keyframe_is_found_from_the_start(made_video, name):
+    with Handle(made_video(name)) as handle:
+        keys = [packet for packet in handle.packets(pytest.fail) if packet.is_keyframe and packet.size] * 3
+        key = Keyframe(keys[2].pts, keys[2].dts or keys[2].pts)
         assert next(handle.packets_from(key, pytest.fail)).pts == key.pts
 
 

@@ -54,8 +54,8 @@ class Cursor:
         self.key = key
         self._timeline = timeline
         # No bound method: a cycle would keep decoder and threads alive until the next garbage collection.
-        report = partial(_hear, self.heard, key)
-        self._pictures = handle.pictures(report, handle.packets_from(key, report))
+        self._report = partial(_hear, self.heard, key)
+        self._pictures = handle.pictures(self._report, handle.packets_from(key, self._report))
 
     @classmethod
     def at(cls, index: int, handle: Handle, timeline: Timeline) -> Cursor:
@@ -93,11 +93,9 @@ class Cursor:
         return False
 
     def _index_of(self, picture: VideoFrame, expected: int) -> int | None:
-        if self.key is not None and picture.pts is not None and picture.pts < self.key.pts:
-            return None  # stored behind the keyframe but shown before it: belongs to the group before
         index = expected if self._timeline.by_count else self._timeline.index_of(picture.pts)
         if index is None or not expected <= index < len(self._timeline.pts):
-            self.heard(picture.pts, "a picture comes that no packet announced, and is left out")
+            self._report(picture.pts, "a picture comes that no packet announced, and is left out")
             return None
         return index
 
@@ -107,6 +105,6 @@ class Cursor:
 
 
 def _hear(heard: Heard, key: Keyframe | None, pts: int | None, reason: str) -> None:
-    """What is shown before the keyframe that decoding started from cannot decode, and is not asked for."""
+    """Leave out what is shown before the keyframe but stored behind it: it belongs to the group before."""
     if key is None or pts is None or pts >= key.pts:
         heard(pts, reason)

@@ -98,15 +98,13 @@ class Handle:
         return self._opened
 
     def _open(self) -> tuple[InputContainer, VideoStream]:
-        options = self._options
         url = str(self.source)
         if self._timeouts is None:
             _check_file(Path(self.source))
-            # A colon in a name is no protocol, and a playlist on disk must not reach for the network.
+            # A colon in a name is no protocol. What is read as a file may not lead to the network either.
             url = f"file:{url}"
-            options = {"protocol_whitelist": "file", **options}
         try:
-            container = av.open(url, "r", options=options, timeout=self._timeouts, **_TOLERANT)
+            container = av.open(url, "r", options=self._options, timeout=self._timeouts, **_TOLERANT)
         except (av.FFmpegError, OSError, ValueError) as error:
             raise self._refusal(error) from error
         stream = container.streams.best("video")
