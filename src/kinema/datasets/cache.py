@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,7 +25,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from kinema.core.atomic import replacing
-from kinema.core.errors import MediaError, UsageError
+from kinema.core.errors import DataError, MediaError, UsageError
 from kinema.core.progress import Progress
 from kinema.datasets.sample import Sample
 from kinema.video.file import VideoFile
@@ -33,6 +35,9 @@ __all__ = ["CachedVideo", "FrameCache", "cache_folder"]
 
 # Raised whenever decoding or scaling changes what a frame looks like, so that old files go unused.
 _FORMAT = 1
+
+# Threads that made room at the same time would each take the same files for it.
+_KEEPING = threading.Lock()
 
 
 def cache_folder() -> Path:
@@ -137,14 +142,26 @@ class FrameCache:
         return hashlib.sha256(repr((*what, start_seconds, end_seconds)).encode()).hexdigest()[:32]
 
     def _keep(self, kept: Path, video: CachedVideo) -> None:
-        self._make_room(video.data.nbytes)
         header = {
             "numerator": video.time_base.numerator,
             "denominator": video.time_base.denominator,
             "pts": list(video.pts),
         }
-        with replacing(kept) as beside:
-            save_file({"frames": video.data}, beside, metadata={"kinema": json.dumps(header)})
+        try:
+            with _KEEPING:
+                self._make_room(video.data.nbytes)
+                with replacing(kept) as beside:
+                    save_file({"frames": video.data}, beside, metadata={"kinema": json.dumps(header)})
+        except FileNotFoundError:
+            return  # the folder was deleted, or another process made room, while this was written
+        except (SafetensorError, DataError) as error:
+            if isinstance(error, SafetensorError) and not self.folder.exists():
+                return
+            raise DataError(
+                f"cannot keep the frames of videos in {self.folder}: {error}",
+                allowed=f"a folder that may be written to, with room for {self.limit_bytes / 2**30:.1f} GiB",
+                next_step="name another folder with KINEMA_CACHE, or a smaller limit (0: none) with KINEMA_CACHE_GIB",
+            ) from error
 
     def _make_room(self, needed_bytes: int) -> None:
         files = sorted(self._files())
@@ -198,6 +215,6 @@ def _limit_from_environment() -> int:
         gib = float(given)
     except ValueError:
         gib = -1.0
-    if not gib >= 0:
+    if not 0 <= gib < math.inf:
         raise UsageError(f"KINEMA_CACHE_GIB={given}", allowed="a number of GiB, 0 to keep nothing")
     return int(gib * 2**30)
