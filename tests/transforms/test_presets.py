@@ -185,3 +185,15 @@ def test_impossible_augmentation_is_refused(wrong):
     with pytest.raises(UsageError, match=next(iter(wrong))) as caught:
         AugmentSpec(**wrong)
     assert caught.value.allowed
+
+
+def test_boxes_of_full_frames_keep_the_frames_shape():
+    """A wide frame is tested squeezed as a whole, so its training boxes are wide in the same measure."""
+    frames = torch.arange(48 * 96, dtype=torch.float32).view(48, 96).remainder(256).to(torch.uint8).expand(2, 3, 48, 96)
+    full = InputSpec(clip=ClipSpec(frames=2), size_px=16, short_side_px=48, crop="full")
+    transform = TrainTransform(full, AugmentSpec(scale=(0.25, 1.0), ratio=(0.9, 1.1)))
+    rng = np.random.default_rng(0)
+    boxes = [transform._box(frames, rng) for _ in range(50)]
+    assert all(1.7 < box.width / box.height < 2.3 for box in boxes)
+    square = TrainTransform(replace(full, crop="center"), AugmentSpec(scale=(0.1, 0.2), ratio=(0.9, 1.1)))
+    assert all(0.8 < box.width / box.height < 1.25 for box in (square._box(frames, rng) for _ in range(50)))

@@ -56,7 +56,10 @@ class TrainConfig(BaseModel):
 
     crop: Literal["random-resized", "corner", "center"] = Field("random-resized", description="training crop")
     crop_scale: tuple[float, float] = Field((0.25, 1.0), description="area of a random-resized crop, as a fraction")
-    crop_ratio: tuple[float, float] = Field((0.75, 4 / 3), description="aspect of a random-resized crop")
+    crop_ratio: tuple[float, float] = Field(
+        (0.75, 4 / 3),
+        description="width by height of a random-resized crop; with region full, in multiples of the frame's",
+    )
     flip: float = Field(0.5, ge=0, le=1, description="probability of a mirrored clip")
     brightness: float = Field(0.0, ge=0, description="strength of brightness jitter")
     contrast: float = Field(0.0, ge=0, description="strength of contrast jitter")

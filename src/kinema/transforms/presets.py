@@ -31,7 +31,8 @@ class AugmentSpec:
         crop: `random-resized` draws area and shape (`scale`, `ratio`), `corner` one of
             `corner_scales` in a corner or the centre, `center` takes the region that tests look at.
         scale: smallest and largest share of the frame's area.
-        ratio: smallest and largest width / height.
+        ratio: smallest and largest width / height; of an input whose `crop` is `full`, in multiples of
+            the frame's own, so that 1 squeezes boxes as whole frames are squeezed.
         corner_scales: shares of the short side, each in (0, 1].
         flip: probability that a clip is mirrored left and right.
         brightness: factor within 1 ± this, of each clip; 0 is off, here and below.
@@ -157,7 +158,10 @@ class TrainTransform:
     def _box(self, frames: torch.Tensor, rng: np.random.Generator) -> Box:
         height, width = _usable_size(frames, self.input)
         if self.augment.crop == "random-resized":
-            return random_resized_box(height, width, self.augment.scale, self.augment.ratio, rng)
+            low, high = self.augment.ratio
+            # What is tested on the whole frame, squeezed, must be trained on boxes squeezed alike.
+            squeeze = width / height if self.input.crop == "full" else 1.0
+            return random_resized_box(height, width, self.augment.scale, (low * squeeze, high * squeeze), rng)
         if self.augment.crop == "corner":
             return corner_box(height, width, self.augment.corner_scales, rng)
         return _region(frames, self.input)
