@@ -99,5 +99,16 @@ def test_speed_widens_the_grid(spec):
     assert start_count(TEN, spec, speed=1.5) == 4
 
 
+@pytest.mark.parametrize("speed", [0.5, 0.55, 0.7, 1.0, 1.1, 1.9, 2.0])
+@pytest.mark.parametrize("frames", [1, 2, 4, 5])
+def test_the_last_start_still_gives_a_whole_clip(frames, speed):
+    spec = ClipSpec(frames=frames, stride=1, padding="none")
+    last = start_count(TEN, spec, speed=speed) - 1
+    assert clip_at(TEN, spec, last, speed=speed)[-1] == 9
+    if last < 9:
+        with pytest.raises(DataError, match="on the clip grid"):
+            clip_at(TEN, spec, last + 1, speed=speed)
+
+
 def test_pad_leaves_enough_alone():
     assert pad((4, 5, 6), ClipSpec(frames=2)) == (4, 5, 6)

@@ -13,6 +13,7 @@ the frame shown at each multiple of 1 / fps. A clip is `frames` neighbours on th
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import count, takewhile
 
 import numpy as np
 import numpy.typing as npt
@@ -43,12 +44,13 @@ def grid(times: Sequence[float], spec: ClipSpec, start: int = 0, *, speed: float
         raise DataError(f"a clip starting at frame {start} of {len(times)}", allowed=f"0 to {len(times) - 1}")
     if spec.fps is None:
         step = spec.stride * speed
-        count = int((len(times) - 1 - start) / step) + 1
-        return tuple(start + int(k * step) for k in range(count))
+        # Of a step of half a frame two grid points fall on the last frame: counted where they fall.
+        on_grid = (start + int(k * step) for k in count())
+        return tuple(takewhile(lambda index: index < len(times), on_grid))
     fps = spec.fps / speed
     moments = np.asarray(times, dtype=np.float64)
-    count = int(np.floor((moments[-1] - moments[start] + TIE_SECONDS) * fps)) + 1
-    wanted = moments[start] + np.arange(count) / fps
+    points = int(np.floor((moments[-1] - moments[start] + TIE_SECONDS) * fps)) + 1
+    wanted = moments[start] + np.arange(points) / fps
     return tuple(int(i) for i in _shown_at(moments, wanted))
 
 
