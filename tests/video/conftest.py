@@ -71,6 +71,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "fragmented.mp4": {"container_options": {"movflags": "frag_keyframe+empty_moov"}},
     "index_first.mp4": {"container_options": {"movflags": "faststart"}, "options": {"bf": "2"}},
     "variable.mkv": {"pts": [i + i * i // 3 for i in range(48)]},
+    "mpeg2.ts": {"codec": "mpeg2video", "options": {"bf": "2"}},
     "mpeg2.mpg": {"codec": "mpeg2video", "options": {"bf": "2"}},
     "mpeg4.avi": {"codec": "mpeg4"},
     "mpeg4_b_frames.avi": {"codec": "mpeg4", "options": {"bf": "2"}},

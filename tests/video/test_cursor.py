@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Iterator
+from fractions import Fraction
+from types import SimpleNamespace
 
 import av
 import pytest
 
 from kinema.video.cursor import Cursor, Heard
-from kinema.video.handle import Handle
-from kinema.video.timeline import read_timeline
+from kinema.video.handle import Handle, Keyframe, Report
+from kinema.video.timeline import Timeline, read_timeline
 
 
 def test_one_reason_a_place_and_the_first_stays():
@@ -51,6 +54,45 @@ def test_what_is_missing_is_heard_of(shared_video):
         cursor = Cursor.at(30, handle, line)
         assert cursor.index == 31  # the first behind
         assert next(pts for pts, _ in cursor.heard.places.values()) == line.pts[30]
+
+
+class Scripted:
+    """A handle that gives pictures of these times, and says that the first of them is broken."""
+
+    def __init__(self, pts: list[int]) -> None:
+        self.pts = pts
+
+    def packets_from(self, *_: object) -> None:
+        pass
+
+    def pictures(self, report: Report, _: object) -> Iterator[SimpleNamespace]:
+        report(self.pts[0], "broken")
+        yield from (SimpleNamespace(pts=pts) for pts in self.pts)
+
+
+LINE = Timeline(tuple(range(0, 100, 10)), (Keyframe(0, 0), Keyframe(50, 40)), 100, Fraction(1, 25), False, 10)
+
+
+def walk(cursor: Cursor) -> list[int]:
+    indices = []
+    while cursor.advance():
+        indices.append(cursor.index)
+    return indices
+
+
+def test_what_is_shown_before_the_keyframe_is_neither_given_nor_held_against_the_file():
+    cursor = Cursor(Scripted([30, 40, 50, 60, 70, 80, 90]), LINE, LINE.keyframes[1])
+    assert walk(cursor) == [5, 6, 7, 8, 9]
+    assert not cursor.heard
+
+
+def test_pictures_nobody_announced_are_left_out_and_told():
+    cursor = Cursor(Scripted([0, 10, 10, 20, 25, 30, 40, 60, 70, 80, 90]), LINE, None)
+    assert walk(cursor) == [0, 1, 2, 3, 4, 6, 7, 8, 9]
+    told = dict(cursor.heard.places.values())
+    assert told.pop(0) == "broken"
+    assert told.pop(50) == "a picture is missing"
+    assert set(told) == {10, 25}
 
 
 def test_dropping_a_cursor_frees_its_decoder_at_once(made_video):

@@ -178,6 +178,17 @@ def test_reading_on_takes_no_second_seek(made_video, monkeypatch):
         assert sought
 
 
+def test_keyframes_found_to_be_none_are_not_tried_again(made_video, monkeypatch):
+    with VideoFile(made_video("intra_refresh.mp4"), short_side_px=16) as video:
+        sought = []
+        real = video._handle.packets_from
+        monkeypatch.setattr(video._handle, "packets_from", lambda *asked: sought.append(1) or real(*asked))
+        video.read([15])
+        assert len(sought) == 2  # from the keyframe, then from the start
+        video.read([30, 45])
+        assert len(sought) == 2
+
+
 def test_asking_what_a_file_is_does_not_disturb_reading_on(made_video):
     with (
         VideoFile(made_video("b_frames.mp4"), short_side_px=16) as video,

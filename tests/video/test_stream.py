@@ -165,8 +165,9 @@ def test_a_server_that_never_answers_is_waited_for_no_longer_than_said():
             VideoStream(url, open_timeout_seconds=0.3)
 
 
-def test_a_stream_joined_between_keyframes_starts_at_the_next_one(made_video, tmp_path):
-    whole = made_video("open_gop.ts").read_bytes()
+@pytest.mark.parametrize("name", ["open_gop.ts", "mpeg2.ts"])
+def test_a_stream_joined_between_keyframes_starts_at_the_next_one(made_video, tmp_path, name):
+    whole = made_video(name).read_bytes()
     joined = tmp_path / "joined.ts"
     joined.write_bytes(whole[188 * (len(whole) // 188 // 8) :])
     server = Server(joined)
@@ -176,7 +177,7 @@ def test_a_stream_joined_between_keyframes_starts_at_the_next_one(made_video, tm
             assert stream.damage == ()
     finally:
         server.stop()
-    with VideoFile(made_video("open_gop.ts"), short_side_px=32) as video:
+    with VideoFile(made_video(name), short_side_px=32) as video:
         indices = [video.pts.index(pts) for pts in received.pts]
         assert 20 < len(indices) < 48
         assert indices == list(range(indices[0], 48))

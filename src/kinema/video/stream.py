@@ -17,19 +17,13 @@ from kinema.video.picture import Layout, Painter, check_short_side
 
 if TYPE_CHECKING:
     import torch
-    from av.packet import Packet
     from av.video.frame import VideoFrame
-    from av.video.stream import VideoStream as AvStream
     from typing_extensions import Self
 
 __all__ = ["VideoStream"]
 
 # A camera that stutters for a week must not fill the memory with reports of it.
 _KEPT_DAMAGE = 100
-
-# A camera is joined between two keyframes; what comes before the first cannot be decoded. One that flags
-# none for so many packets is decoded from wherever it stands.
-_PATIENCE_PACKETS = 500
 
 
 class VideoStream:
@@ -39,7 +33,8 @@ class VideoStream:
             for frames in stream.frames(chunk_frames=8):
                 ...
 
-    RTSP goes over TCP, because lost UDP packets are damaged pictures.
+    RTSP goes over TCP, because lost UDP packets are damaged pictures. A stream that is joined between two
+    keyframes starts at the next one.
 
     Args:
         url: `scheme://…` of any protocol that FFmpeg reads: rtsp, http, https, udp, rtmp, srt, ...
@@ -83,7 +78,7 @@ class VideoStream:
         self._step = max(1, round(1 / ((rate or Fraction(25)) * self.time_base)))
         self._first_pts: int | None = None
         self._last_pts: int | None = None
-        self._pictures: Iterator[VideoFrame] = self._handle.pictures(self._hear, self._from_keyframe())
+        self._pictures: Iterator[VideoFrame] = self._handle.pictures(self._hear)
 
     @property
     def damage(self) -> tuple[Damage, ...]:
@@ -144,14 +139,6 @@ class VideoStream:
             self._first_pts = pts
         self._last_pts = pts
         return pts
-
-    def _from_keyframe(self) -> Iterator[Packet[AvStream]]:
-        packets = self._handle.packets(self._hear)
-        for skipped, packet in enumerate(packets):
-            if packet.is_keyframe or packet.size == 0 or skipped == _PATIENCE_PACKETS:
-                yield packet
-                break
-        yield from packets
 
     def _hear(self, pts: int | None, reason: str) -> None:
         first = self._first_pts
