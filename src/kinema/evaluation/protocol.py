@@ -34,10 +34,14 @@ class Views:
     hop_frames: int | None = None
     still: bool = False
 
+    def hop(self, frames: int) -> int:
+        """Frames from one window of `frames` frames to the next."""
+        return max(1, frames // 2) if self.hop_frames is None else self.hop_frames
+
     def describe(self, frames: int) -> str:
         """The views in words, for clips of `frames` frames."""
-        hop = self.hop_frames or max(1, frames // 2)
-        text = f"sliding windows of {frames} frames every {hop} frames, video score = mean of window probabilities"
+        text = f"sliding windows of {frames} frames every {self.hop(frames)} frames"
+        text = f"{text}, video score = mean of window probabilities"
         return f"{text}, each window replaced by its middle frame" if self.still else text
 
 
@@ -108,10 +112,9 @@ def score_videos(
 
 def _windows(predictor: Predictor, samples: Sequence[Sample], cache: FrameCache, views: Views) -> Iterator[_Window]:
     spec = predictor.card.input.clip
-    hop = views.hop_frames or max(1, spec.frames // 2)
     for number, sample in enumerate(samples):
         video = cache.open(sample.path, start_seconds=sample.start_seconds, end_seconds=sample.end_seconds)
-        for span in windows(video.times, spec, hop):
+        for span in windows(video.times, spec, views.hop(spec.frames)):
             middle = span.indices[len(span.indices) // 2]
             indices = (middle,) * len(span.indices) if views.still else span.indices
             yield _Window(number, video.read(indices).data)

@@ -79,12 +79,12 @@ class Predictor:
 
         Raises:
             MediaError: nothing of the source can be read.
-            UsageError: a hop longer than a window.
+            UsageError: a hop longer than a window or below 1, or a window that is none.
         """
         spec = self.card.input.clip
         if window_frames is not None:
             spec = replace(spec, frames=window_frames)
-        hop = hop_frames or max(1, spec.frames // 2)
+        hop = max(1, spec.frames // 2) if hop_frames is None else hop_frames
         windows: list[Window] = []
         with open_video(str(source), short_side_px=self.card.input.short_side_px) as video:
             reading = _Tolerant(video.frames(), str(source), progress or Silent())
@@ -131,8 +131,8 @@ def choose_device(name: str) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
         device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
+        torch.empty(0, device=device).cpu()  # fails on devices that hold no numbers, too
+    except (RuntimeError, AssertionError, ImportError) as error:
         raise UsageError(
             f"no device '{name}' here: {str(error).splitlines()[0]}", allowed="auto, cpu, or a GPU that torch can see"
         ) from error
