@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
+from itertools import permutations
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from kinema.evaluation.metrics import (
     ClassRow,
     _auc_of,
     _macro_f1_of,
+    mean_interval_iou,
     mean_temporal_iou,
     measure,
     temporal_iou,
@@ -241,6 +243,41 @@ def test_mean_temporal_iou_counts_videos_alike():
             mean_temporal_iou(found, true)
 
 
+@pytest.mark.parametrize(
+    ("found", "true", "expected"),
+    [
+        pytest.param([(0, 4), (6, 9)], [(0, 4), (6, 9)], 1, id="perfect"),
+        pytest.param([(6, 9), (0, 4)], [(0, 4), (6, 9)], 1, id="in another order"),
+        pytest.param([(0, 4)], [(2, 6)], 2 / 6, id="half over"),
+        pytest.param([(0, 4)], [(0, 4), (6, 9)], 1 / 2, id="one missed"),
+        pytest.param([(0, 4), (6, 9)], [(0, 4)], 1 / 2, id="one false"),
+        pytest.param([(0, 4), (4, 10)], [(0, 10)], 0.6 / 2, id="split in two: the larger part counts"),
+        pytest.param([(0, 10)], [(0, 4), (4, 10)], 0.6 / 2, id="two run together"),
+        pytest.param([(0, 1)], [(1, 2)], 0, id="touching is missed and false"),
+        pytest.param([(0, 2), (10, 11)], [(1, 3)], 1 / 3 / 2, id="half over and one false"),
+        pytest.param([(20, 21)], [(0, 4), (6, 9)], 0, id="nothing met"),
+        # (1, 5) meets both alike; given to (2, 6) it would leave (4, 8) without a partner.
+        pytest.param([(1, 5), (4, 8)], [(0, 4), (2, 6)], (3 / 5 + 1 / 3) / 2, id="the best sum, not the greediest"),
+        pytest.param([(0, 4), (0, 4)], [(0, 4)], 1 / 2, id="found twice"),
+        pytest.param([], [(0, 1)], 0, id="missed"),
+        pytest.param([(0, 1)], [], 0, id="invented"),
+        pytest.param([], [], 1, id="nothing"),
+    ],
+)
+def test_mean_interval_iou(found, true, expected):
+    assert mean_interval_iou(stretches(*found), stretches(*true)) == pytest.approx(expected)
+
+
+def best_of_all_matchings(found, true):
+    few, many = sorted((found, true), key=len)
+    shares = [
+        [temporal_iou([one], [other]) for one, other in zip(few, chosen, strict=True)]
+        for chosen in permutations(many, len(few))
+    ]
+    met = max(shares, key=sum)
+    return sum(met) / (len(few) + len(many) - sum(share > 0 for share in met))
+
+
 interval_sets = st.lists(
     st.tuples(st.floats(0, 1e4), st.floats(0.001, 100)).map(lambda pair: Stretch(pair[0], pair[0] + pair[1])),
     max_size=8,
@@ -253,3 +290,19 @@ def test_temporal_iou_is_symmetric_and_a_share(found, true):
     assert 0 <= share <= 1
     assert share == pytest.approx(temporal_iou(true, found), abs=1e-9)
     assert temporal_iou(found, found) == 1
+
+
+small_interval_sets = st.lists(
+    st.tuples(st.integers(0, 20), st.integers(1, 8)).map(lambda pair: Stretch(pair[0], pair[0] + pair[1])),
+    min_size=1,
+    max_size=4,
+)
+
+
+@given(small_interval_sets, small_interval_sets)
+def test_mean_interval_iou_is_that_of_the_best_matching(found, true):
+    share = mean_interval_iou(found, true)
+    assert 0 <= share <= 1
+    assert share == pytest.approx(mean_interval_iou(true, found))
+    assert share >= best_of_all_matchings(found, true) - 1e-9
+    assert mean_interval_iou(found, found) == 1
