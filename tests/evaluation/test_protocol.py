@@ -153,8 +153,7 @@ def test_still_is_the_middle_frame(samples, cache):
         (Views(3), "sliding windows of 9 frames every 3 frames, video score = mean of window probabilities"),
         (
             Views(still=True),
-            "sliding windows of 9 frames every 4 frames, video score = mean of window probabilities"
-            + ", each window replaced by its middle frame",
+            f"{Views().describe(9)}, each window replaced by its middle frame",
         ),
     ],
 )
