@@ -134,7 +134,7 @@ def _config(manifest: Path, seed: int) -> TrainConfig:
             "crop_scale": (0.8, 1.0),
             "crop_ratio": (1.0, 1.0),
             "brightness": 0.3,
-            "epochs": 30,
+            "epochs": 24,
             "batch_size": 16,
             "lr": 3e-3,
             "weight_decay": 0.01,

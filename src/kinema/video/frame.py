@@ -58,4 +58,4 @@ class Frames:
     def __repr__(self) -> str:
         frames, channels, height, width = self.data.shape
         span = f", {self.pts_seconds[0]:.3f}-{self.pts_seconds[-1]:.3f} s" if frames else ""
-        return f"Frames({frames}×{channels}×{height}×{width}{span})"
+        return f"Frames({frames}x{channels}x{height}x{width}{span})"
