@@ -5,7 +5,7 @@ A page may open with comments that its readers do not see:
     <!-- needs: clips weights -->                        files the runner puts into the page's folder
     <!-- slow blocks leave: demo, run at runs/first -->  what stands in for skipped slow blocks
 
-A fence is called LANGUAGE, then words: `slow` (takes minutes), `exit=N` (its commands leave with N).
+A fence is called LANGUAGE, then words: `slow` (takes minutes), `exit=N` (its last command leaves with N).
 `console` blocks hold lines `$ command`; the lines after one must occur in its output, in their order,
 where `...` stands for anything.
 """
@@ -30,6 +30,7 @@ import yaml
 _FENCE = re.compile(r"^```(.*?)\n(.*?)^```\s*$", re.MULTILINE | re.DOTALL)
 _COMMENT = re.compile(r"^<!-- (needs|slow blocks leave): (.*?) -->$", re.MULTILINE)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
+_QUOTED = re.compile(r"'[^']*'|\"[^\"$`]*\"")
 _SHELL = re.compile(r"[|&;<>$`*?~]")
 _COMMAND_SECONDS = 3600 * 4
 LANGUAGES = {"python", "console", "csv", "json", "yaml", "text"}
@@ -141,10 +142,11 @@ class Runner:
                     code = compile("\n" * block.line + block.text, str(page.path), "exec")
                     exec(code, names)
             elif block.language == "console":
-                for command, shown in block.commands():
+                commands = list(block.commands())
+                for number, (command, shown) in enumerate(commands, start=1):
                     if self._is_installing(command, where) or (block.slow and not slow):
                         continue
-                    self._command(command, shown, block.exit_code, where)
+                    self._command(command, shown, block.exit_code if number == len(commands) else 0, where)
             else:
                 parse(block, where)
 
@@ -165,7 +167,7 @@ class Runner:
         return True
 
     def _command(self, command: str, shown: list[str], exit_code: int, where: str) -> None:
-        if self.kinema is not None and command.startswith("kinema ") and not _SHELL.search(command):
+        if self.kinema is not None and command.startswith("kinema ") and not _SHELL.search(_QUOTED.sub("", command)):
             ran = self.kinema(*shlex.split(command)[1:])
             code, output = ran.code, ran.out + ran.err
         else:
