@@ -64,7 +64,8 @@ def show_outcome(outcome: Outcome) -> None:
         show_metrics(outcome.test)
     for path in outcome.weights:
         stdout.print(f"weights  {escape(str(path))}")
-    stdout.print(f"report   {escape(str(outcome.report))}")
+    if outcome.report is not None:
+        stdout.print(f"report   {escape(str(outcome.report))}")
 
 
 def _show_level(metrics: Metrics) -> None:

@@ -17,6 +17,11 @@ from kinema.core.errors import TrainingError
 
 __all__ = ["EpochRow", "RunState", "load_state", "save_state"]
 
+# What torch and pickle raise for bytes that are no state, and what a state of other parts leads to.
+_UNREADABLE = (
+    pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, TypeError, LookupError, AttributeError,
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class EpochRow:
@@ -93,22 +98,22 @@ def load_state(path: Path, model: torch.nn.Module, optimizer: torch.optim.Optimi
     """Put model and optimizer where `save_state` found them.
 
     Raises:
-        TrainingError: no such file, a damaged one, or one of another network.
+        TrainingError: no such file, a damaged one, or one of another network or version.
     """
     try:
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         model.load_state_dict(content["model"])
         optimizer.load_state_dict(content["optimizer"])
+        return RunState(**content["state"], rows=[EpochRow(**row) for row in content["rows"]])
     except FileNotFoundError as error:
         raise TrainingError(
             f"no state to resume from at {path}",
             allowed="the folder of a run that was interrupted",
             next_step="start the run again without --resume",
         ) from error
-    except (RuntimeError, KeyError, ValueError, EOFError, OSError, pickle.UnpicklingError) as error:
+    except _UNREADABLE as error:
         raise TrainingError(
-            f"{path} cannot be resumed from: {str(error).splitlines()[0]}",
+            f"{path} cannot be resumed from: {type(error).__name__}: {str(error).partition(chr(10))[0]}",
             allowed="a state file written by this version of kinema for this network",
             next_step="the weights beside it (last.safetensors, best.safetensors) are whole; train on with --weights",
         ) from error
-    return RunState(**content["state"], rows=[EpochRow(**row) for row in content["rows"]])

@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from lightning_fabric import Fabric
+
 from kinema.core.errors import UsageError
 from kinema.core.progress import Progress, Silent
 from kinema.core.spec import InputSpec
@@ -35,7 +37,7 @@ from kinema.models.weights import ModelCard, read_card, save_weights
 from kinema.models.zoo import full_options
 from kinema.training.config import DEFAULT_RECIPE, TrainConfig, load_recipe, make_config, parse_assignments
 from kinema.training.curves import as_run
-from kinema.training.loop import Job, fit
+from kinema.training.loop import Job, connect, fit
 from kinema.training.run import RunFolder
 
 __all__ = ["Outcome", "begin", "resume", "train"]
@@ -49,7 +51,7 @@ class Outcome:
         folder: the run folder.
         weights: the weights to use: one file, or one a fold.
         test: figures on held-out videos; None where nothing was held out.
-        report: the page that tells it all.
+        report: the page that tells it all; None where nothing was held out.
         courses: the curves of each run.
         seconds: wall time of this call.
     """
@@ -57,7 +59,7 @@ class Outcome:
     folder: Path
     weights: tuple[Path, ...]
     test: Examination | None
-    report: Path
+    report: Path | None
     courses: tuple[Run, ...]
     seconds: float
 
@@ -67,7 +69,7 @@ class Outcome:
             "folder": str(self.folder),
             "weights": [str(path) for path in self.weights],
             "test": self.test.to_json() if self.test else None,
-            "report": str(self.report),
+            "report": str(self.report) if self.report else None,
             "seconds": self.seconds,
         }
 
@@ -155,24 +157,28 @@ def train(config: TrainConfig, out: Path, *, resumed: bool = False, progress: Pr
         KinemaError: of whichever part cannot go on; what was written so far can be resumed.
     """
     began = time.perf_counter()
-    shown = progress or Silent()
     # Mistakes are told before anything is written: the network is named, the data set split.
     full_options(config.model, config.model_options)
     manifest = read_manifest(config.data)
     splits = make_splits(manifest, _rule(config))
     folder = RunFolder(out)
-    if not resumed:
-        folder.begin()
+    fabric = connect(config)
+    shown = progress if progress and fabric.is_global_zero else Silent()
     cache = FrameCache(config.input_spec.short_side_px)
-    kept_samples, broken = readable(manifest.samples, cache, skip_broken=config.skip_broken, progress=shown)
-    require_length(kept_samples, cache, config.input_spec.clip)
+    with fabric.rank_zero_first():
+        if fabric.is_global_zero and not resumed:
+            folder.begin()
+        kept_samples, broken = readable(manifest.samples, cache, skip_broken=config.skip_broken, progress=shown)
+        require_length(kept_samples, cache, config.input_spec.clip)
     gone = {Path(file.path) for file in broken}
     kept = [split.leave_out(manifest, gone) for split in splits]
-    config.write(folder.config)
-    bench = _Bench(config, manifest, cache, broken, shown)
+    if fabric.is_global_zero:
+        config.write(folder.config)
+    bench = _Bench(config, manifest, cache, broken, fabric, shown)
     if config.folds is None:
         result = bench.run(kept[0], folder, resumed=resumed)
-        return Outcome(out, (folder.best,), result.test, folder.report, (result.course,), time.perf_counter() - began)
+        report = None if result.test is None else folder.report
+        return Outcome(out, (folder.best,), result.test, report, (result.course,), time.perf_counter() - began)
     return _cross_validate(bench, kept, folder, resumed=resumed, began=began)
 
 
@@ -192,6 +198,7 @@ class _Bench:
     manifest: Manifest
     cache: FrameCache
     broken: tuple[BrokenFile, ...]
+    fabric: Fabric
     progress: Progress
 
     def run(self, split: Split, folder: RunFolder, *, resumed: bool) -> _Result:
@@ -206,11 +213,11 @@ class _Bench:
             cache=self.cache,
             folder=folder,
         )
-        state = fit(job, resume=resumed, progress=self.progress)
+        state = fit(job, self.fabric, resume=resumed, progress=self.progress)
         name = "" if split.fold is None else f"fold {split.fold + 1}"
         course = as_run(name or folder.path.name, state.rows)
         tested = split.test or split.val
-        if not tested:
+        if not tested or not self.fabric.is_global_zero:
             return _Result(None, course)
         test = self._examine(split, folder, tested)
         predictor = load(folder.best, device=self.config.device)
@@ -281,13 +288,15 @@ def _cross_validate(
     """Each fold held out once, all answers pooled."""
     tests, courses, weights = [], [], []
     for number, split in enumerate(splits, start=1):
-        one = RunFolder(folder.path / f"fold-{number}")
+        one = folder.fold(number)
         bench.progress.log(f"fold {number}/{len(splits)}: {len(split.train)} train, {len(split.test)} held out")
         result = bench.run(split, one, resumed=resumed)
         if result.test is not None:
             tests.append(result.test)
         courses.append(result.course)
         weights.append(one.best)
+    if not bench.fabric.is_global_zero:
+        return Outcome(folder.path, tuple(weights), None, folder.report, tuple(courses), time.perf_counter() - began)
     scored = [video for test in tests for video in test.scored]
     pooled = pool(
         scored,
