@@ -49,6 +49,8 @@ def test_page_with_its_slow_blocks(path, place, targets):
     for thing in page.needs:
         place(thing)
     Runner(venv_bin(), targets).run(page, slow=True)
+    for thing in page.stand_ins:
+        assert Path(thing.rpartition(" ")[2]).exists(), f"no slow block has left {thing}"
 
 
 @pytest.mark.parametrize("path", LINKED, ids=identity)
