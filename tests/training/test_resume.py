@@ -10,8 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from kinema.core.errors import TrainingError, UsageError
-from kinema.training.checkpoint import RunState, load_state, save_state
+from kinema.core.errors import UsageError
 from kinema.training.config import make_config
 from kinema.training.experiment import resume, train
 
@@ -101,16 +100,3 @@ def test_resume_refuses_what_it_cannot_do(tmp_path, tiny_clips):
     make_config({"data": tiny_clips, **SETTINGS}).write(tmp_path / "config.yaml")
     with pytest.raises(UsageError, match="beside --resume"):
         resume(tmp_path, {"epochs": 9})
-
-
-def test_a_damaged_state_is_refused(tmp_path):
-    model = torch.nn.Linear(2, 2)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    save_state(tmp_path / "state.pt", RunState(epoch=3), model, optimizer)
-    assert load_state(tmp_path / "state.pt", model, optimizer).epoch == 3
-    whole = (tmp_path / "state.pt").read_bytes()
-    (tmp_path / "state.pt").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(TrainingError, match="cannot be resumed from"):
-        load_state(tmp_path / "state.pt", model, optimizer)
-    with pytest.raises(TrainingError, match="no state to resume from"):
-        load_state(tmp_path / "absent.pt", model, optimizer)

@@ -1,0 +1,73 @@
+"""Which parameters are trained, and which of them decay."""
+
+import pytest
+import torch
+from torch import nn
+
+from kinema.training.config import make_config
+from kinema.training.optim import build_optimizer
+
+
+class Network(nn.Module):
+    """One of each kind of parameter: a kernel, batch norm, a matrix and its bias, and one that is frozen."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv3d(3, 4, 3, bias=False)
+        self.norm = nn.BatchNorm3d(4)
+        self.fc = nn.Linear(4, 2)
+        self.frozen = nn.Linear(4, 4)
+        self.frozen.requires_grad_(requires_grad=False)
+
+
+def build(**settings):
+    network = Network()
+    return network, build_optimizer(network, make_config({"data": "clips", **settings}))
+
+
+def decays(network, optimizer):
+    names = {id(parameter): name for name, parameter in network.named_parameters()}
+    return {names[id(p)]: group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
+
+
+def test_adamw_decays_weights_and_no_biases_or_norms():
+    network, optimizer = build(optimizer="adamw", weight_decay=0.3, lr=0.02)
+    assert isinstance(optimizer, torch.optim.AdamW)
+    assert decays(network, optimizer) == {
+        "conv.weight": 0.3, "fc.weight": 0.3, "norm.weight": 0.0, "norm.bias": 0.0, "fc.bias": 0.0,
+    }  # fmt: skip
+    assert {group["lr"] for group in optimizer.param_groups} == {0.02}
+
+
+def test_sgd_decays_all_that_is_trained():
+    network, optimizer = build(optimizer="sgd", weight_decay=0.3, lr=0.02, momentum=0.8, nesterov=True)
+    assert isinstance(optimizer, torch.optim.SGD)
+    assert decays(network, optimizer) == dict.fromkeys(
+        ["conv.weight", "norm.weight", "norm.bias", "fc.weight", "fc.bias"], 0.3
+    )
+    (group,) = optimizer.param_groups
+    assert (group["lr"], group["momentum"], group["dampening"], group["nesterov"]) == (0.02, 0.8, 0.0, True)
+
+
+@pytest.mark.parametrize(
+    ("settings", "bias", "weight"),
+    [
+        ({"optimizer": "sgd", "momentum": 0.0}, 1 - 0.1 * 0.5, 1 - 0.1 * 0.5),
+        ({"optimizer": "adamw"}, 1.0, 1 - 0.1 * 0.5),
+    ],
+)
+def test_decay_shrinks_what_it_should(settings, bias, weight):
+    """Without any gradient a step at rate 0.1 and decay 0.5 takes a twentieth."""
+    network, optimizer = build(lr=0.1, weight_decay=0.5, **settings)
+    for parameter in network.parameters():
+        nn.init.ones_(parameter)
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    assert network.fc.bias[0].item() == pytest.approx(bias)
+    assert network.conv.weight[0, 0, 0, 0, 0].item() == pytest.approx(weight)
+    assert network.frozen.weight[0, 0].item() == 1
+
+
+def test_dampening_slows_sgd():
+    _, optimizer = build(optimizer="sgd", momentum=0.9, dampening=0.9)
+    assert optimizer.param_groups[0]["dampening"] == 0.9
