@@ -59,6 +59,8 @@ def train(
         else:
             others = {**given, **_given(recipe=recipe, set=assign, out=out)}
             outcome = go_on(resume, others, progress=progress)
+    if not outcome.main:
+        return  # the first process speaks for all
     if as_json:
         write_json(outcome.to_json())
     else:

@@ -98,6 +98,7 @@ class TrainConfig(BaseModel):
     eval_hop: int | None = Field(None, ge=1, description="frames between test windows; half a clip unless given")
     seed: int = Field(0, ge=0, description="of splits, initialisation, order and augmentation")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="where to train")
+    devices: int = Field(1, ge=1, description="processes that share each step (DDP); batch_size is that of each")
     precision: Literal["32-true", "16-mixed", "bf16-mixed"] = Field(
         "32-true", description="arithmetic (not bf16 on CPU)"
     )

@@ -54,6 +54,7 @@ class Outcome:
         report: the page that tells it all; None where nothing was held out.
         courses: the curves of each run.
         seconds: wall time of this call.
+        main: whether this is the process that wrote and tested; of several, the first.
     """
 
     folder: Path
@@ -62,6 +63,7 @@ class Outcome:
     report: Path | None
     courses: tuple[Run, ...]
     seconds: float
+    main: bool = True
 
     def to_json(self) -> dict[str, Any]:
         """What `kinema train --json` ends with."""
@@ -178,7 +180,9 @@ def train(config: TrainConfig, out: Path, *, resumed: bool = False, progress: Pr
     if config.folds is None:
         result = bench.run(kept[0], folder, resumed=resumed)
         report = None if result.test is None else folder.report
-        return Outcome(out, (folder.best,), result.test, report, (result.course,), time.perf_counter() - began)
+        seconds = time.perf_counter() - began
+        main = fabric.is_global_zero
+        return Outcome(out, (folder.best,), result.test, report, (result.course,), seconds, main=main)
     return _cross_validate(bench, kept, folder, resumed=resumed, began=began)
 
 
@@ -296,7 +300,7 @@ def _cross_validate(
         courses.append(result.course)
         weights.append(one.best)
     if not bench.fabric.is_global_zero:
-        return Outcome(folder.path, tuple(weights), None, folder.report, tuple(courses), time.perf_counter() - began)
+        return Outcome(folder.path, tuple(weights), None, folder.report, tuple(courses), 0.0, main=False)
     scored = [video for test in tests for video in test.scored]
     pooled = pool(
         scored,

@@ -10,8 +10,10 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import torch
@@ -39,7 +41,7 @@ from kinema.training.schedule import Plateau, learning_rate
 from kinema.training.step import Objective, class_weights, refuse_non_finite
 from kinema.transforms.presets import AugmentSpec, TrainTransform
 
-__all__ = ["Job", "fit"]
+__all__ = ["Job", "connect", "fit"]
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ class _Parts:
 
     fabric: Fabric
     network: VideoModel
-    model: torch.nn.Module
+    model: Any  # Fabric's wrapper of it, whose class is not public
     optimizer: torch.optim.Optimizer
     objective: Objective
     sampler: EpochSampler
@@ -94,11 +96,21 @@ class _Parts:
     _wanted: int = 1
 
 
-def fit(job: Job, *, resume: bool, progress: Progress) -> RunState:
-    """Train to the last epoch.
+def connect(config: TrainConfig) -> Fabric:
+    """The processes that train together: this one alone, or `devices` of them, started here or by torchrun."""
+    device = choose_device(config.device)
+    strategy = "ddp" if config.devices > 1 else "auto"
+    fabric = Fabric(accelerator=device.type, devices=config.devices, strategy=strategy, precision=config.precision)
+    fabric.launch()
+    return fabric
+
+
+def fit(job: Job, fabric: Fabric, *, resume: bool, progress: Progress) -> RunState:
+    """Train to the last epoch. Only the first process writes.
 
     Args:
         job: what and where.
+        fabric: what `connect` gave.
         resume: go on from the folder's state instead of starting.
         progress: where bars and lines go.
 
@@ -106,29 +118,28 @@ def fit(job: Job, *, resume: bool, progress: Progress) -> RunState:
         TrainingError: a loss or gradient that is no number, or a state that cannot be resumed.
         KeyboardInterrupt: Ctrl-C; the state is saved and can be resumed.
     """
-    parts = _set_up(job, progress)
+    parts = _set_up(job, fabric, progress)
     state = RunState()
     if resume and job.folder.state.exists():
         state = load_state(job.folder.state, parts.network, parts.optimizer)
         parts.plateau.restore(state.plateau)
         progress.log(f"resumed after {state.epoch} epochs and {state.step} steps")
-    with StopRequest() as stop, job.folder.tensorboard(state.epoch) as board:
+    board = job.folder.tensorboard(state.epoch) if fabric.is_global_zero else nullcontext()
+    with StopRequest() as stop, board as scalars:
         while state.epoch < job.config.epochs:
             _train_epoch(job, parts, state, progress, stop)
             row = _close_epoch(job, parts, state, progress)
-            for name in ("train_loss", "train_clip_accuracy", "val_loss", "val_clip_accuracy", "val_video_accuracy"):
-                if getattr(row, name) is not None:
-                    board.add_scalar(name, getattr(row, name), row.epoch)
-            board.add_scalar("lr", row.lr, row.epoch)
             progress.log(_describe(row, job.config.epochs))
-            _stop_if_asked(job, stop, progress)
+            for name, value in asdict(row).items():
+                if scalars is not None and value is not None and name != "epoch":
+                    scalars.add_scalar(name, value, row.epoch)
+            if _asked(parts, stop):
+                _stop(job, progress)
     return state
 
 
-def _set_up(job: Job, progress: Progress) -> _Parts:
-    config, spec = job.config, job.card.input
-    device = choose_device(config.device)
-    fabric = Fabric(accelerator=device.type, devices=1, precision=config.precision)
+def _set_up(job: Job, fabric: Fabric, progress: Progress) -> _Parts:
+    config, spec, device = job.config, job.card.input, fabric.device
     torch.manual_seed(config.seed)
     network = create_model(config.model, job.labels.count, spec.channels, **config.model_options)
     if config.weights is not None:
@@ -142,7 +153,9 @@ def _set_up(job: Job, progress: Progress) -> _Parts:
     clips = TrainingClips(
         job.train, targets, spec, transform=transform, cache=job.cache, seed=config.seed, speed=config.speed
     )
-    sampler = EpochSampler(len(job.train), config.batch_size, config.seed)
+    sampler = EpochSampler(
+        len(job.train), config.batch_size, config.seed, rank=fabric.global_rank, ranks=fabric.world_size
+    )
     return _Parts(
         fabric=fabric,
         network=network,
@@ -175,15 +188,18 @@ def _train_epoch(job: Job, parts: _Parts, state: RunState, progress: Progress, s
     parts.model.train()
     batches = iter(parts.loader)
     saved = time.monotonic()
-    total = parts.steps * parts.accumulate * min(job.config.batch_size, len(job.train))
+    ranks = parts.fabric.world_size
+    total = parts.steps * parts.accumulate * min(job.config.batch_size * ranks, len(job.train))
     with progress.task(f"epoch {state.epoch + 1}/{job.config.epochs}", total, "clips") as task:
         task.advance(state.clips)
         while state.step < parts.steps:
             _step(job, parts, state, batches, task)
-            if stop.requested or time.monotonic() - saved > job.config.save_seconds:
+            asked = _asked(parts, stop)
+            if parts.fabric.is_global_zero and (asked or time.monotonic() - saved > job.config.save_seconds):
                 save_state(job.folder.state, state, parts.network, parts.optimizer)
                 saved = time.monotonic()
-            _stop_if_asked(job, stop, progress)
+            if asked:
+                _stop(job, progress)
 
 
 def _step(job: Job, parts: _Parts, state: RunState, batches: Iterator[Batch], task: Task) -> None:
@@ -196,22 +212,20 @@ def _step(job: Job, parts: _Parts, state: RunState, batches: Iterator[Batch], ta
     seen: list[Sample] = []
     for number, batch in enumerate(islice(batches, parts.accumulate)):
         samples = [job.train[row] for row in batch.rows]
-        rng = stream(config.seed, "batch", state.epoch, state.step, number)
+        rng = stream(config.seed, "batch", state.epoch, state.step, number, parts.fabric.global_rank)
         torch.manual_seed(int(rng.integers(2**63)))  # of dropout, which draws from torch's own generator
         result = parts.objective(parts.model, batch, parts.fabric.device, rng)
         refuse_non_finite("loss", result.loss.detach(), samples, state.epoch, state.step)
-        parts.fabric.backward(result.loss / parts.accumulate)
-        state.loss_sum += float(result.loss.detach()) * len(batch)
-        state.correct += result.correct
-        state.clips += len(batch)
+        with parts.fabric.no_backward_sync(parts.model, enabled=number + 1 < parts.accumulate):
+            parts.fabric.backward(result.loss / parts.accumulate)
+        _count(parts, state, float(result.loss.detach()) * len(batch), result.correct, len(batch))
         seen += samples
-        task.advance(len(batch), note=f"loss {state.loss_sum / state.clips:.3f}")
+        task.advance(len(batch) * parts.fabric.world_size, note=f"loss {state.loss_sum / state.clips:.3f}")
     norm = parts.fabric.clip_gradients(
         parts.model, parts.optimizer, max_norm=config.clip_grad_norm or math.inf, error_if_nonfinite=False
     )
-    if (
-        norm is not None and config.precision != "16-mixed"
-    ):  # whose scaler overflows on purpose now and then, and skips that step
+    # The scaler of 16-mixed overflows on purpose now and then, and skips that step.
+    if norm is not None and config.precision != "16-mixed":
         refuse_non_finite("gradient norm", norm, seen, state.epoch, state.step)
     parts.optimizer.step()
     parts.optimizer.zero_grad()
@@ -219,10 +233,24 @@ def _step(job: Job, parts: _Parts, state: RunState, batches: Iterator[Batch], ta
     state.seconds += time.perf_counter() - began
 
 
+def _count(parts: _Parts, state: RunState, loss: float, correct: int, clips: int) -> None:
+    """Add one micro-batch of every process to the sums of the epoch."""
+    if parts.fabric.world_size > 1:
+        own = torch.tensor([loss, correct, clips], dtype=torch.float64)
+        sums = parts.fabric.all_reduce(own, reduce_op="sum")
+        loss, correct, clips = float(sums[0]), int(sums[1]), int(sums[2])
+    state.loss_sum += loss
+    state.correct += correct
+    state.clips += clips
+
+
 def _close_epoch(job: Job, parts: _Parts, state: RunState, progress: Progress) -> EpochRow:
     """Validate, keep the best weights, write every file of the folder that grows."""
-    scored = _validate(job, parts, progress)
-    row = _row(parts, state, scored, job.labels)
+    row: EpochRow | None = None
+    if parts.fabric.is_global_zero:
+        row = _row(parts, state, _validate(job, parts, progress), job.labels)
+    row = parts.fabric.broadcast(row)
+    assert row is not None
     if row.val_loss is not None:
         parts.plateau.observe(row.val_loss)
     state.plateau = parts.plateau.remember()
@@ -231,14 +259,22 @@ def _close_epoch(job: Job, parts: _Parts, state: RunState, progress: Progress) -
     if row.val_video_accuracy is not None and row.val_loss is not None:
         value = (row.val_video_accuracy, -row.val_loss)
     state.finish_epoch(row)
-    save_weights(job.folder.last, parts.network, job.card)
-    if not value or not state.best or value > tuple(state.best):
+    best = not value or not state.best or value > tuple(state.best)
+    if best:
         state.best = value
+    if parts.fabric.is_global_zero:
+        _write(job, parts, state, best=best)
+    return row
+
+
+def _write(job: Job, parts: _Parts, state: RunState, *, best: bool) -> None:
+    """Every file of the folder that grows; the state last, so that what it promises is there."""
+    save_weights(job.folder.last, parts.network, job.card)
+    if best:
         save_weights(job.folder.best, parts.network, job.card)
-    save_state(job.folder.state, state, parts.network, parts.optimizer)
     job.folder.write_metrics(state.rows)
     write_curves(job.folder.curves, state.rows)
-    return row
+    save_state(job.folder.state, state, parts.network, parts.optimizer)
 
 
 def _validate(job: Job, parts: _Parts, progress: Progress) -> tuple[ScoredVideo, ...]:
@@ -266,10 +302,17 @@ def _row(parts: _Parts, state: RunState, scored: Sequence[ScoredVideo], labels: 
     )
 
 
-def _stop_if_asked(job: Job, stop: StopRequest, progress: Progress) -> None:
-    if stop.requested:
-        progress.log(f"stopped; go on with: kinema train --resume {job.folder.path}")
-        raise KeyboardInterrupt
+def _asked(parts: _Parts, stop: StopRequest) -> bool:
+    """Whether any process was asked to stop: all must stop at the same step, or the others wait for ever."""
+    if parts.fabric.world_size == 1:
+        return stop.requested
+    asked = parts.fabric.all_reduce(torch.tensor([float(stop.requested)]), reduce_op="sum")
+    return isinstance(asked, torch.Tensor) and float(asked) > 0
+
+
+def _stop(job: Job, progress: Progress) -> None:
+    progress.log(f"stopped; go on with: kinema train --resume {job.folder.run}")
+    raise KeyboardInterrupt
 
 
 def _describe(row: EpochRow, epochs: int) -> str:

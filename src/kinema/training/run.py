@@ -33,10 +33,12 @@ class RunFolder:
 
     Args:
         path: the folder; made when first written to.
+        run: the folder that is resumed as a whole, where this is one fold of it.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, run: Path | None = None) -> None:
         self.path = path
+        self.run = run or path
         self.config = path / "config.yaml"
         self.best = path / "best.safetensors"
         self.last = path / "last.safetensors"
@@ -44,6 +46,10 @@ class RunFolder:
         self.metrics = path / "metrics.csv"
         self.curves = path / "curves.png"
         self.report = path / "report.html"
+
+    def fold(self, number: int) -> RunFolder:
+        """The folder of fold `number`, from 1."""
+        return RunFolder(self.path / f"fold-{number}", run=self.path)
 
     def begin(self) -> None:
         """Make the folder.
