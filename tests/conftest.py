@@ -10,9 +10,9 @@ from pathlib import Path
 # Networks of the tests are small: on a busy machine one thread outruns two. Set before torch loads.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import pytest  # noqa: E402
-import torch  # noqa: E402
-from hypothesis import settings  # noqa: E402
+import pytest
+import torch
+from hypothesis import settings
 
 # The same examples each time, and no time limit on a busy machine.
 settings.register_profile("kinema", deadline=None, derandomize=True)
