@@ -6,6 +6,7 @@ cannot be read; 5 weights that cannot be used; 6 training that cannot go on; 130
 
 from __future__ import annotations
 
+import io
 import sys
 
 import typer
@@ -48,6 +49,8 @@ def _root(
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="replace")  # a bar that cannot be drawn here must not end the program
     try:
         app()
     except KinemaError as error:
@@ -55,8 +58,6 @@ def main() -> None:
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
-    except BrokenPipeError:
-        sys.exit(0)  # `kinema … | head` has read all it wanted
 
 
 if __name__ == "__main__":

@@ -29,9 +29,10 @@ def predict(
 ) -> None:
     """Class scores of whole videos, their timeline, and the intervals in which a class stays high.
 
-    A video that cannot be read is reported and the others go on; the exit code is then 4.
+    A video that cannot be read, or is too short for weights that allow no padding, is reported and
+    the others go on; the exit code is then 4, or 3.
     """
-    from kinema.core.errors import MediaError
+    from kinema.core.errors import DataError, MediaError
     from kinema.inference.events import EventRule
     from kinema.inference.predictor import load
     from kinema.video.source import expand
@@ -43,7 +44,7 @@ def predict(
         try:
             with bars() as progress:
                 found = predictor.predict(source, window_frames=window, hop_frames=stride, rule=rule, progress=progress)
-        except MediaError as error:
+        except (MediaError, DataError) as error:
             show_error(error)
             failed = error.exit_code
             continue

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -27,14 +29,33 @@ from kinema.core.errors import KinemaError
 
 __all__ = ["Bars", "bars", "show_error", "stderr", "stdout", "write_json"]
 
-stdout = Console(highlight=False, soft_wrap=True)
-stderr = Console(stderr=True, highlight=False, soft_wrap=True)
+
+class _Results(Console):
+    """Standard output, whose reader may leave: `kinema … | head` has read all it wanted."""
+
+    def on_broken_pipe(self) -> None:
+        """End well, and let nothing that is still held back meet the closed pipe."""
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(0)
+
+
+# Without emoji: a file or class named `a:key:b` is shown so.
+stdout = _Results(highlight=False, soft_wrap=True, emoji=False)
+stderr = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
 
 def write_json(value: Any) -> None:
     """One JSON value on stdout, on one line, nothing else."""
-    stdout.file.write(json.dumps(value, ensure_ascii=False) + "\n")
-    stdout.file.flush()
+    text = json.dumps(value, ensure_ascii=False)
+    try:
+        text.encode(stdout.encoding)
+    except UnicodeEncodeError:  # a name that is no text, or a stdout that is not UTF-8: JSON can spell out both
+        text = json.dumps(value)
+    try:
+        stdout.file.write(text + "\n")
+        stdout.file.flush()
+    except BrokenPipeError:
+        stdout.on_broken_pipe()
 
 
 def show_error(error: KinemaError) -> None:
