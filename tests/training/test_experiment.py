@@ -87,11 +87,11 @@ def test_folds_resume_where_they_stopped(grouped, tmp_path, monkeypatch):
     whole = train(config, tmp_path / "whole").test
     fit, calls = experiment.fit, []
 
-    def interrupted(job, **options):
+    def interrupted(job, fabric, **options):
         calls.append(job.folder.path.name)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return fit(job, **options)
+        return fit(job, fabric, **options)
 
     monkeypatch.setattr(experiment, "fit", interrupted)
     with pytest.raises(KeyboardInterrupt):
