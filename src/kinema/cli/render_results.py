@@ -69,12 +69,17 @@ def show_outcome(outcome: Outcome) -> None:
 
 
 def _show_level(metrics: Metrics) -> None:
-    stdout.print(f"  {metrics.level} top-1 accuracy {metrics.accuracy}  n = {metrics.n}")
-    if metrics.top5 is not None:
-        stdout.print(f"  {metrics.level} top-5 accuracy {metrics.top5}")
-    if metrics.roc_auc is not None:
-        stdout.print(f"  {metrics.level} ROC-AUC {metrics.roc_auc}")
-    stdout.print(f"  {metrics.level} macro F1 {metrics.macro_f1}")
+    figures = {
+        "top-1 accuracy": metrics.accuracy,
+        "top-5 accuracy": metrics.top5,
+        "ROC-AUC": metrics.roc_auc,
+        "macro F1": metrics.macro_f1,
+    }
+    for name, estimate in figures.items():
+        if estimate is not None:
+            count = f"  n = {metrics.n}" if estimate is metrics.accuracy else ""
+            # Escaped, since "[no interval]" would be taken for markup.
+            stdout.print(f"  {metrics.level} {name} {escape(str(estimate))}{count}")
 
 
 def _figure(value: float | None) -> str:
