@@ -90,7 +90,8 @@ def test_a_segment_is_half_open(kept, clip):
         assert found.times[0] == 0
         assert kept.open(clip, end_seconds=0.5).data.shape[0] == 6
         assert kept.open(clip, start_seconds=1.5).data.shape[0] == 6
-    assert len(files(kept)) == 3
+        assert kept.open(clip, start_seconds=0.5).data.shape[0] == 18
+    assert len(files(kept)) == 4
 
 
 def test_a_segment_behind_the_end_holds_no_frame(kept, clip):
