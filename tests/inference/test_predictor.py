@@ -223,6 +223,17 @@ def test_what_is_no_video_raises(predictor, tmp_path, content):
         predictor.predict(path)
 
 
+def test_a_video_of_which_no_picture_decodes_raises(flashes, tmp_path):
+    """Its index is whole, so it opens; its pictures are zeros."""
+    content = flashes.read_bytes()
+    start = content.index(b"mdat") + 4
+    size = int.from_bytes(content[start - 8 : start - 4], "big") - 8
+    path = tmp_path / "zeros.mp4"
+    path.write_bytes(content[:start] + bytes(size) + content[start + size :])
+    with pytest.raises(MediaError, match=r"zeros\.mp4: damaged"):
+        by_brightness().predict(path)
+
+
 def test_what_is_not_there_raises(predictor, tmp_path):
     with pytest.raises(MediaError, match=r"absent\.mp4"):
         predictor.predict(tmp_path / "absent.mp4")
