@@ -12,7 +12,7 @@ import pkgutil
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any
 
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
@@ -20,7 +20,7 @@ from pydantic_core import PydanticUndefined
 import kinema
 from kinema.cli.train import train
 from kinema.core.atomic import replacing
-from kinema.training.config import DEFAULT_RECIPE, TrainConfig, load_recipe, make_config
+from kinema.training.config import DEFAULT_RECIPE, TrainConfig, allowed_values, load_recipe, make_config
 
 ROOT = Path(__file__).parents[1]
 SETTINGS = ROOT / "docs" / "reference" / "settings.md"
@@ -80,7 +80,7 @@ def settings_page() -> str:
         options = sorted(option for option in _options() if option == name)
         shown = f"`{name}`" + "".join(f"<br>`--{option.replace('_', '-')}`" for option in options)
         ours = _value(recipe[name]) if name in recipe else ""
-        lines.append(f"| {shown} | {_allowed(field)} | {_default(field)} | {ours} | {field.description} |")
+        lines.append(f"| {shown} | {allowed_values(field)} | {_default(field)} | {ours} | {field.description} |")
     lines += ["\n## Contradictions\n", "Refused, whichever way the settings were given:\n"]
     return "\n".join([*lines, *(f"- {text}" for text in _contradictions())]) + "\n"
 
@@ -93,33 +93,6 @@ def _options() -> Iterator[str]:
 def _contradictions() -> Iterator[str]:
     for text, _ in make_config({"data": "."})._contradictions():  # noqa: SLF001
         yield text
-
-
-def _allowed(field: FieldInfo) -> str:
-    shown = f"{_type(field.annotation)}{_range(field)}"
-    return f"{shown} or null" if type(None) in get_args(field.annotation) else shown
-
-
-def _type(annotation: Any) -> str:
-    origin, inner = get_origin(annotation), get_args(annotation)
-    if origin is Literal:
-        return ", ".join(f"`{value}`" for value in inner)
-    if origin is tuple:
-        shown = "numbers" if inner[0] is float else "integers"
-        return f"list of {shown}" if inner[-1] is Ellipsis else f"list of {len(inner)} {shown}"
-    if origin is dict:
-        return "names and values"
-    if type(None) in inner:
-        (annotation,) = (one for one in inner if one is not type(None))
-    return {int: "integer", float: "number", str: "text", bool: "true, false", Path: "path"}[annotation]
-
-
-def _range(field: FieldInfo) -> str:
-    signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
-    limits = [
-        f"{sign} {getattr(rule, key)}" for rule in field.metadata for key, sign in signs.items() if hasattr(rule, key)
-    ]
-    return f" {', '.join(limits)}" if limits else ""
 
 
 def _default(field: FieldInfo) -> str:

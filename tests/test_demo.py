@@ -37,7 +37,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path):
 def test_the_whole_road_in_small(tmp_path, monkeypatch):
     """Every step of the demo on a handful of clips: it runs, says what it measured, and can run again."""
     monkeypatch.setattr(demo, "_SCENES", 6)
-    settings = {"epochs": 1, "warmup_epochs": 0, "batch_size": 4, "model_options": {"widen_factor": 0.125}}
+    settings = {"epochs": 1, "batch_size": 4, "model_options": {"widen_factor": 0.125}}
     config = demo._config
     monkeypatch.setattr(demo, "_config", lambda manifest, seed: config(manifest, seed).model_copy(update=settings))
     for _ in range(2):

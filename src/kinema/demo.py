@@ -138,7 +138,7 @@ def _config(manifest: Path, seed: int) -> TrainConfig:
             "batch_size": 16,
             "lr": 3e-3,
             "weight_decay": 0.01,
-            "warmup_epochs": 3,
+            "warmup": 0.1,
             "seed": seed,
         }
     )

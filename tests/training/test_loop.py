@@ -248,7 +248,7 @@ def test_what_is_clipped_is_the_sum_of_micro_batches(job_of):
         ({"epochs": 2}, [0.5, 0.5]),
         ({"epochs": 4, "schedule": "multistep", "milestones": [1, 3], "gamma": 0.1}, [0.5, 0.05, 0.05, 0.005]),
         # Two steps an epoch: the last begins in the middle of it.
-        ({"epochs": 3, "warmup_epochs": 2}, [0.5 * (0.01 + 0.99 * 0.25), 0.5 * (0.01 + 0.99 * 0.75), 0.5]),
+        ({"epochs": 3, "warmup": 2 / 3}, [0.5 * (0.01 + 0.99 * 0.25), 0.5 * (0.01 + 0.99 * 0.75), 0.5]),
         ({"epochs": 2, "schedule": "cosine"}, [0.25 * (1 + np.cos(np.pi / 4)), 0.25 * (1 + np.cos(3 * np.pi / 4))]),
     ],
 )
@@ -261,7 +261,7 @@ def test_the_rate_follows_its_schedule(job_of, settings, expected):
 @pytest.mark.usefixtures("plain")
 def test_a_rate_of_next_to_nothing_moves_next_to_nothing(job_of):
     """The rate in the table is the one that is used."""
-    job = job_of(warmup_epochs=1, epochs=2, batch_size=8)
+    job = job_of(warmup=0.5, epochs=2, batch_size=8)
     moves = []
 
     class Watching(Silent):

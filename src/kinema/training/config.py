@@ -9,16 +9,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic.fields import FieldInfo
 
 from kinema.core.atomic import replacing
 from kinema.core.errors import UsageError, nearest
 from kinema.core.spec import ClipSpec, Crop, InputSpec, Modality, Padding
 
-__all__ = ["DEFAULT_RECIPE", "TrainConfig", "list_recipes", "load_recipe", "make_config", "parse_assignments"]
+__all__ = [
+    "DEFAULT_RECIPE",
+    "TrainConfig",
+    "allowed_values",
+    "list_recipes",
+    "load_recipe",
+    "make_config",
+    "parse_assignments",
+]
 
 DEFAULT_RECIPE = "kinema-small"
 """What trains where neither a model nor weights nor a recipe is named."""
@@ -80,7 +89,7 @@ class TrainConfig(BaseModel):
     schedule: Literal["constant", "cosine", "multistep", "plateau"] = Field(
         "cosine", description="of the learning rate"
     )
-    warmup_epochs: float = Field(0.0, ge=0, description="linear rise from 1 % of `lr`")
+    warmup: float = Field(0.0, ge=0, lt=1, description="share of the run in which the rate rises, from 1 % of `lr`")
     milestones: tuple[int, ...] = Field((), description="epochs after which `multistep` multiplies by `gamma`")
     gamma: float = Field(0.1, gt=0, le=1, description="factor of `multistep` and `plateau`")
     patience: int = Field(10, ge=0, description="epochs without a lower validation loss that `plateau` bears")
@@ -120,7 +129,6 @@ class TrainConfig(BaseModel):
             ("milestones without schedule 'multistep'", bool(self.milestones) and self.schedule != "multistep"),
             ("schedule 'multistep' without milestones", self.schedule == "multistep" and not self.milestones),
             ("schedule 'plateau' watches the validation loss: give a val_fraction", self._plateau_blind),
-            ("warm-up longer than the run", self.warmup_epochs >= self.epochs and self.warmup_epochs > 0),
             ("val_fraction and test_fraction leave nothing to train on", self.val_fraction + self.test_fraction >= 1),
             ("nesterov needs momentum and no dampening", self.nesterov and (self.momentum == 0 or self.dampening > 0)),
             ("short_side below size", self.short_side is not None and self.short_side < self.size),
@@ -234,6 +242,34 @@ def parse_assignments(assignments: list[str]) -> dict[str, Any]:
     return settings
 
 
+def allowed_values(field: FieldInfo) -> str:
+    """What a setting may be, in words: its kind and its range."""
+    shown = f"{_kind(field.annotation)}{_range(field)}"
+    return f"{shown} or null" if type(None) in get_args(field.annotation) else shown
+
+
+def _kind(annotation: Any) -> str:
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return ", ".join(map(str, inner))
+    if origin is tuple:
+        shown = "numbers" if inner[0] is float else "integers"
+        return f"list of {shown}" if inner[-1] is Ellipsis else f"list of {len(inner)} {shown}"
+    if origin is dict:
+        return "names and values"
+    if type(None) in inner:
+        (annotation,) = (one for one in inner if one is not type(None))
+    return {int: "integer", float: "number", str: "text", bool: "true, false", Path: "path"}[annotation]
+
+
+def _range(field: FieldInfo) -> str:
+    signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
+    limits = [
+        f"{sign} {getattr(rule, key)}" for rule in field.metadata for key, sign in signs.items() if hasattr(rule, key)
+    ]
+    return f" {', '.join(limits)}" if limits else ""
+
+
 def _as_usage(error: ValidationError) -> UsageError:
     """What pydantic found wrong, a line each, in the words of the settings."""
     problems, allowed = [], []
@@ -245,5 +281,5 @@ def _as_usage(error: ValidationError) -> UsageError:
         )
         field = TrainConfig.model_fields.get(str(problem["loc"][0])) if problem["loc"] else None
         if field is not None:
-            allowed.append(f"{where}: {field.description}")
+            allowed.append(f"{where}: {allowed_values(field)} ({field.description})")
     return UsageError("\n".join(problems), allowed="; ".join(allowed), next_step="see docs/reference/settings.md")

@@ -20,10 +20,11 @@ def learning_rate(config: TrainConfig, epochs_done: float, *, plateau_factor: fl
         epochs_done: fraction of the run in epochs, in [0, epochs); 2.5 is the middle of the third.
         plateau_factor: what `Plateau` has come down to; 1 for other schedules.
     """
-    if epochs_done < config.warmup_epochs:
-        return config.lr * (_WARMUP_FLOOR + (1 - _WARMUP_FLOOR) * epochs_done / config.warmup_epochs)
+    warm = config.warmup * config.epochs
+    if epochs_done < warm:
+        return config.lr * (_WARMUP_FLOOR + (1 - _WARMUP_FLOOR) * epochs_done / warm)
     if config.schedule == "cosine":
-        passed = (epochs_done - config.warmup_epochs) / (config.epochs - config.warmup_epochs)
+        passed = (epochs_done - warm) / (config.epochs - warm)
         return config.lr * 0.5 * (1 + math.cos(math.pi * min(passed, 1.0)))
     if config.schedule == "multistep":
         return config.lr * config.gamma ** sum(epochs_done >= milestone for milestone in config.milestones)
