@@ -113,7 +113,7 @@ def test_a_finished_run_resumes_to_its_figures(kinema_command, few, tmp_path):
         (["few", "--weights", "absent.safetensors"], 5, "absent.safetensors"),
         (["few", "--recipe", "kinema-smal"], 2, "did you mean 'kinema-small'?"),
         (["few", "--folds", "3"], 2, "--folds 3, but"),
-        (["--resume", "absent"], 2, "no recipe at"),
+        (["--resume", "absent"], 2, "no run in absent"),
     ],
 )
 def test_mistakes_are_told_on_stderr_before_anything_is_written(

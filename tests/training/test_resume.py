@@ -25,7 +25,7 @@ SETTINGS = {
     "brightness": 0.2,
     "speed": 0.2,
     "mixup": 0.3,
-    "warmup_epochs": 1,
+    "warmup": 0.25,
     "save_seconds": 0,
     "device": "cpu",
 }
@@ -95,7 +95,7 @@ def test_another_seed_gives_other_weights(tiny_clips, uninterrupted, tmp_path):
 
 
 def test_resume_refuses_what_it_cannot_do(tmp_path, tiny_clips):
-    with pytest.raises(UsageError, match="no recipe at"):
+    with pytest.raises(UsageError, match="no run in"):
         resume(tmp_path, {})
     make_config({"data": tiny_clips, **SETTINGS}).write(tmp_path / "config.yaml")
     with pytest.raises(UsageError, match="beside --resume"):

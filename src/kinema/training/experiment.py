@@ -108,7 +108,6 @@ def begin(
     named = {"model", "weights"} & {*assigned, *settings}
     if recipe is None and not named:
         recipe = Path(DEFAULT_RECIPE)
-        (progress or Silent()).log(f"no model, weights or recipe named: using the recipe {DEFAULT_RECIPE}")
     layers = [load_recipe(recipe) if recipe else {}, assigned, dict(settings)]
     weights = next((layer["weights"] for layer in reversed(layers) if layer.get("weights")), None)
     if weights is not None and not any("model" in layer for layer in layers):
@@ -120,6 +119,8 @@ def begin(
             next_step="kinema train DATA, or kinema train --resume RUN",
         )
     config = make_config(*layers)
+    if recipe is not None and progress is not None:
+        progress.log(f"settings from the recipe {recipe}")
     folder = out or Path("runs") / f"{config.data.resolve().stem}-{config.model}"
     return train(config, folder, progress=progress)
 
@@ -135,12 +136,20 @@ def resume(folder: Path, others: Mapping[str, Any], *, progress: Progress | None
     Raises:
         UsageError: no run there, or a setting that differs from the run's own.
     """
-    config = make_config(load_recipe(RunFolder(folder).config))
+    written = RunFolder(folder).config
+    if not written.exists():
+        raise UsageError(
+            f"no run in {folder}",
+            allowed="the folder of a run that was begun, with its config.yaml",
+            next_step="start one with kinema train DATA",
+        )
+    config = make_config(load_recipe(written))
     for key, value in others.items():
-        if str(getattr(config, key, None)) != str(value):
+        given = value.absolute() if isinstance(value, Path) else value
+        if str(getattr(config, key, None)) != str(given):
             raise UsageError(
                 f"--{key.replace('_', '-')} {value} beside --resume",
-                allowed=f"the settings of the run itself, in {RunFolder(folder).config}",
+                allowed=f"the settings of the run itself, in {written}",
                 next_step="leave it out, or start a new run with --out",
             )
     return train(config, folder, resumed=True, progress=progress)
@@ -175,7 +184,9 @@ def train(config: TrainConfig, out: Path, *, resumed: bool = False, progress: Pr
     gone = {Path(file.path) for file in broken}
     kept = [split.leave_out(manifest, gone) for split in splits]
     if fabric.is_global_zero:
-        config.write(folder.config)
+        # Paths as they are wherever the run is resumed from.
+        weights = config.weights and config.weights.absolute()
+        config.model_copy(update={"data": config.data.absolute(), "weights": weights}).write(folder.config)
     bench = _Bench(config, manifest, cache, broken, fabric, shown)
     if config.folds is None:
         result = bench.run(kept[0], folder, resumed=resumed)
