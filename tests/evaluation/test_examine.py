@@ -116,14 +116,20 @@ def test_other_data_than_was_split_is_refused(unsplit, weights_of):
 
 
 def test_a_split_nobody_knows_is_refused(best, tiny_clips, unsplit, weights_of):
-    with pytest.raises(DataError, match="did you mean 'test'"):
-        run(best, tiny_clips, split="tset")
     with pytest.raises(DataError, match="neither do the weights") as caught:
         run(weights_of(provenance={}), unsplit)
     assert "--split all" in caught.value.next_step
+    with pytest.raises(UsageError, match="--split tset; did you mean 'test'"):
+        run(best, tiny_clips, split="tset")
+
+
+def test_other_data_than_the_weights_were_trained_on_is_told(unsplit, weights_of):
     (split,) = make_splits(read_manifest(unsplit), SplitRule(by="group"))
-    with pytest.raises(UsageError, match="split 'tset'; did you mean 'test'"):
-        run(weights_of(provenance={"split": split.to_json()}), unsplit, split="tset")
+    rows = [row.rpartition(",")[0] for row in unsplit.read_text().splitlines()]
+    unsplit.write_text("\n".join(rows))  # no groups any more
+    with pytest.raises(DataError, match=r"cannot be made again: .* no groups") as caught:
+        run(weights_of(provenance={"split": split.to_json()}), unsplit)
+    assert "--split all" in caught.value.next_step
 
 
 def test_labels_that_the_network_does_not_know_are_named(best, unsplit):

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from kinema.core.atomic import replacing
-from kinema.core.errors import BrokenFilesError, DataError
+from kinema.core.errors import BrokenFilesError, DataError, UsageError, nearest
 from kinema.core.labels import LabelMap
 from kinema.core.progress import Progress
 from kinema.datasets.cache import FrameCache
@@ -100,6 +100,8 @@ def examine(
         DataError: labels that the network does not know, or a split that cannot be told.
         BrokenFilesError: videos do not decode, and they are not to be skipped.
     """
+    if split not in _CALLED:
+        raise UsageError(f"--split {split}{nearest(split, _CALLED)}", allowed=", ".join(_CALLED))
     predictor = load(weights, device=device)
     manifest = read_manifest(data, min_classes=1)
     chosen, said, notes = _choose(manifest, predictor.card, split)
@@ -241,7 +243,14 @@ def _choose(manifest: Manifest, card: ModelCard, split: str) -> tuple[tuple[Samp
             allowed="a split column, or the data set that the weights were trained on",
             next_step="evaluate on all of it with --split all",
         )
-    restored = restore_split(manifest, record)
+    try:
+        restored = restore_split(manifest, record)
+    except DataError as error:
+        raise DataError(
+            f"the split that the weights were trained with cannot be made again: {error.given}",
+            allowed="the data set that they were trained with, or one with a split column",
+            next_step="evaluate on all of it with --split all",
+        ) from error
     samples = tuple(manifest.samples[index] for index in restored.part(split))
     return samples, describe_rule(record), (*restored.leaks, *restored.warnings)
 
