@@ -133,7 +133,7 @@ def test_groups_are_counted_and_widen():
     ("wrong", "options", "said"),
     [
         (0, {}, "video top-1 of n = 21 is known to about ±0.077"),
-        (3, {"groups": ["a", "b", "c"] * 7}, "3 groups are few"),
+        (3, {"groups": ["a", "b", "c"] * 7}, "groups: 3 only"),
         (3, {"level": "clip"}, "clips of one video are not independent"),
         (3, {"labels": LabelMap.unknown(2)}, "class names are unknown"),
         (6, {}, "always answering 'fight' would be right on 0.62 of the videos"),

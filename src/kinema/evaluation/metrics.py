@@ -399,7 +399,7 @@ def _warnings(
             f"which takes {level}s as independent"
         )
     if groups is not None and groups < FEW_GROUPS:
-        found.append(f"{groups} groups are few: below {FEW_GROUPS} the bootstrap over groups is too narrow")
+        found.append(f"groups: {groups} only; below {FEW_GROUPS} the bootstrap over groups is too narrow")
     if groups is None and level == "clip":
         found.append("clips of one video are not independent and no groups were given: intervals are too narrow")
     absent = [row for row in rows if not row.support]

@@ -8,8 +8,8 @@ kinema's own form, schema version 1 (`Prediction.to_json`, `Prediction.from_json
     duration_seconds  length of what was looked at
     labels            {"count": K, "names": [K names in index order] or null where they are unknown}
     probabilities     [K], video level: the mean over the windows, sums to 1
-    top               the likeliest classes, 5 unless asked otherwise: {"class_index", "label" or null, "probability"}; for
-                      readers' convenience, derived from `probabilities` and not read back
+    top               the likeliest classes, 5 unless asked otherwise: {"class_index", "label" or null,
+                      "probability"}; for convenience, derived from `probabilities` and not read back
     windows           [{"start_seconds", "end_seconds", "probabilities": [K]}], by start
     events            [{"label" or null, "class_index", "start_seconds", "end_seconds", "peak", "mean"}]
     warnings          [text]
