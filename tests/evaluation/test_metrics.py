@@ -256,6 +256,7 @@ def test_mean_temporal_iou_counts_videos_alike():
         pytest.param([(0, 1)], [(1, 2)], 0, id="touching is missed and false"),
         pytest.param([(0, 2), (10, 11)], [(1, 3)], 1 / 3 / 2, id="half over and one false"),
         pytest.param([(20, 21)], [(0, 4), (6, 9)], 0, id="nothing met"),
+        pytest.param([(0, 4), (20, 21)], [(0, 4), (6, 9)], 1 / 3, id="one met, one missed, one false"),
         # (1, 5) meets both alike; given to (2, 6) it would leave (4, 8) without a partner.
         pytest.param([(1, 5), (4, 8)], [(0, 4), (2, 6)], (3 / 5 + 1 / 3) / 2, id="the best sum, not the greediest"),
         pytest.param([(0, 4), (0, 4)], [(0, 4)], 1 / 2, id="found twice"),

@@ -323,7 +323,7 @@ def same(one, other):
     [
         ([[0.4] * 3, [0.9] * 3, [0.9, 0.9, 0.4]], 1),  # accuracy falls again
         ([[0.8] * 3, [0.9] * 3, [0.7] * 3], 1),  # all right each time: the loss decides
-        ([[0.9, 0.4, 0.4], [0.6] * 3, [0.6, 0.6, 0.4]], 1),  # accuracy before loss
+        ([[0.99, 0.99, 0.45], [0.6] * 3, [0.99, 0.99, 0.45]], 1),  # accuracy before loss
         ([[0.9] * 3, [0.9] * 3, [0.9] * 3], 0),  # the first among equals
     ],
 )
