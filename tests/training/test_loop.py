@@ -148,8 +148,11 @@ def weights_after(job_of, batch_size):
 @pytest.mark.usefixtures("plain")
 def test_more_micro_batches_than_there_are_make_one_step(job_of, monkeypatch):
     steps = watch_steps(monkeypatch)
-    run(job_of(batch_size=2, accumulate=100, epochs=2))
+    job, exact = job_of(batch_size=2, accumulate=100, epochs=2), job_of("exact", batch_size=2, accumulate=4, epochs=2)
+    run(job)
     assert steps == [(0, 0), (1, 0)]
+    run(exact)
+    assert same(weights(job), weights(exact))
 
 
 def watch_steps(monkeypatch):
