@@ -7,6 +7,7 @@ cannot be read; 5 weights that cannot be used; 6 training that cannot go on; 130
 from __future__ import annotations
 
 import io
+import os
 import sys
 
 import typer
@@ -49,6 +50,9 @@ def _root(
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
+    # Threads that wait for each other by spinning take the time of whatever else a shared machine does.
+    # OpenMP reads this once, when torch is first imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="replace")  # a bar that cannot be drawn here must not end the program
     try:
