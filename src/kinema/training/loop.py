@@ -214,9 +214,9 @@ def _step(job: Job, parts: _Parts, state: RunState, batches: Iterator[Batch], ta
         samples = [job.train[row] for row in batch.rows]
         rng = stream(config.seed, "batch", state.epoch, state.step, number, parts.fabric.global_rank)
         torch.manual_seed(int(rng.integers(2**63)))  # of dropout, which draws from torch's own generator
-        result = parts.objective(parts.model, batch, parts.fabric.device, rng)
-        refuse_non_finite("loss", result.loss.detach(), samples, state.epoch, state.step)
         with parts.fabric.no_backward_sync(parts.model, enabled=number + 1 < parts.accumulate):
+            result = parts.objective(parts.model, batch, parts.fabric.device, rng)
+            refuse_non_finite("loss", result.loss.detach(), samples, state.epoch, state.step)
             parts.fabric.backward(result.loss / parts.accumulate)
         _count(parts, state, float(result.loss.detach()) * len(batch), result.correct, len(batch))
         seen += samples
