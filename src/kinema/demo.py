@@ -124,7 +124,7 @@ def _config(manifest: Path, seed: int) -> TrainConfig:
         {
             "data": manifest,
             "model": "resnet3d_10",
-            "model_options": {"widen_factor": 0.25, "conv1_t_size": 3},
+            "model_options": {"widen_factor": 0.25, "conv1_t_size": 3, "dropout": 0.3},
             "modality": "difference",
             "frames": 16,
             "stride": 1,
@@ -136,6 +136,7 @@ def _config(manifest: Path, seed: int) -> TrainConfig:
             "brightness": 0.3,
             "contrast": 0.3,
             "mixup": 0.2,
+            "label_smoothing": 0.1,
             "epochs": 30,
             "batch_size": 16,
             "lr": 3e-3,
