@@ -219,7 +219,7 @@ class _Bench:
     def run(self, split: Split, folder: RunFolder, *, resumed: bool) -> _Result:
         """Train on one split, test what came of it, write the folder's closing files."""
         began = time.perf_counter()
-        card = self._card(split)
+        card = self.card(split)
         job = Job(
             config=self.config,
             train=self._samples(split.train),
@@ -277,7 +277,8 @@ class _Bench:
     def _samples(self, indices: tuple[int, ...]) -> tuple[Sample, ...]:
         return tuple(self.manifest.samples[index] for index in indices)
 
-    def _card(self, split: Split) -> ModelCard:
+    def card(self, split: Split) -> ModelCard:
+        """What the weights trained on `split` will say about themselves, metrics aside."""
         spec = _input_spec(self.config)
         return ModelCard(
             architecture=self.config.model,
@@ -323,7 +324,7 @@ def _cross_validate(
         notes=tuple(dict.fromkeys(note for split in splits for note in (*split.leaks, *split.warnings))),
     )
     seconds = time.perf_counter() - began
-    card = bench._card(splits[0])  # noqa: SLF001
+    card = bench.card(splits[0])
     title = f"{bench.config.model} on {bench.manifest.source.stem}, {len(splits)} folds"
     facts = (Fact("training seconds, all folds", f"{seconds:.0f}"),)
     report = report_of(title, pooled, card, runs=tuple(courses), facts=facts)
