@@ -18,7 +18,6 @@ from kinema.evaluation.metrics import (
     _auc_of,
     _macro_f1_of,
     mean_interval_iou,
-    mean_temporal_iou,
     measure,
     temporal_iou,
 )
@@ -234,13 +233,6 @@ def stretches(*ends: tuple[float, float]) -> list[Stretch]:
 )
 def test_temporal_iou(found, true, expected):
     assert temporal_iou(found, true) == pytest.approx(expected)
-
-
-def test_mean_temporal_iou_counts_videos_alike():
-    assert mean_temporal_iou([stretches((0, 9)), []], [stretches((0, 9)), stretches((0, 1))]) == pytest.approx(0.5)
-    for found, true in [([], []), ([[]], [[], []])]:
-        with pytest.raises(DataError):
-            mean_temporal_iou(found, true)
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,6 @@ __all__ = [
     "Metrics",
     "Span",
     "mean_interval_iou",
-    "mean_temporal_iou",
     "measure",
     "temporal_iou",
 ]
@@ -241,24 +240,6 @@ def temporal_iou(found: Sequence[Span], true: Sequence[Span]) -> float:
         return 1.0
     both = max(_length(ours) + _length(theirs) - either, 0.0)
     return min(both / either, 1.0)
-
-
-def mean_temporal_iou(found: Sequence[Sequence[Span]], true: Sequence[Sequence[Span]]) -> float:
-    """The mean of `temporal_iou` over videos, each counting the same.
-
-    Args:
-        found: for each video what was found in it.
-        true: for each of the same videos what is in it.
-
-    Raises:
-        DataError: no videos, or not the same number of both.
-    """
-    if not found or len(found) != len(true):
-        raise DataError(
-            f"found intervals of {len(found)} videos and true ones of {len(true)}",
-            allowed="both for the same videos, at least one",
-        )
-    return math.fsum(temporal_iou(ours, theirs) for ours, theirs in zip(found, true, strict=True)) / len(found)
 
 
 def mean_interval_iou(found: Sequence[Span], true: Sequence[Span]) -> float:
