@@ -10,8 +10,10 @@ from kinema.models.model import VideoModel
 from kinema.models.weights import ModelCard, load_weights, replace_head, save_weights
 from kinema.models.zoo import create_model, describe, find_row, list_models
 
-# Some test of theirs runs for seconds; they repeat the blocks of 18 and 50.
+# Some test of theirs runs for seconds; they repeat the blocks of a smaller one.
 DEEP = {"resnet3d_34", "resnet3d_101", "resnet3d_152", "resnet3d_200"}
+# Smaller layers, the same structure, in a fraction of the time.
+NARROW = {"widen_factor": 0.25}
 CLASSES = 5
 
 pytestmark = pytest.mark.parametrize(
@@ -28,8 +30,7 @@ def model(name) -> Iterator[VideoModel]:
 
 
 def options(name):
-    """Narrow layers where the family has an option for it: the same structure in a fraction of the time."""
-    return {"widen_factor": 0.25} if "widen_factor" in find_row(name).defaults else {}
+    return {key: value for key, value in NARROW.items() if key in find_row(name).defaults}
 
 
 def fresh(name):
@@ -51,7 +52,7 @@ def test_the_row_tells_its_size_and_cost(name):
 def test_every_stage_has_parameters_and_a_shape(name):
     told = describe(name)
     assert [stage.name for stage in told.stages] == list(fresh(name).stages)
-    assert all(stage.parameters > 0 and stage.shape for stage in told.stages)
+    assert all(stage.parameters > 0 and stage.shapes for stage in told.stages)
     assert sum(stage.parameters for stage in told.stages) == told.parameters
 
 
@@ -90,9 +91,49 @@ def test_a_gradient_reaches_every_parameter(name):
     assert not silent
 
 
+def test_every_stage_can_be_the_first_to_train(name):
+    model = fresh(name)
+    owned = model.parameters_by_stage()
+    for number, start in enumerate(model.stages):
+        model.freeze(start)
+        trained = {key for stage in model.stages[number:] for key in owned[stage]}
+        assert {key for key, parameter in model.named_parameters() if parameter.requires_grad} == trained
+
+
+@pytest.mark.parametrize("statistics", [True, False])
+def test_frozen_stages_hold_still(name, statistics):
+    model = fresh(name)
+    start = list(model.trunk)[-1]
+    model.freeze(start, statistics=statistics)
+    before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
+    model.train()
+    loss = model(clips(name, 2, 16, 64)).square().sum()
+    loss.backward()
+    torch.optim.SGD((p for p in model.parameters() if p.requires_grad), lr=0.01).step()
+
+    changed = {key for key, tensor in model.state_dict().items() if not torch.equal(tensor, before[key])}
+    free = tuple(f"{name}." for stage in (start, *model.top) for name in model.modules_by_stage()[stage])
+    moved_in_front = {key for key in changed if not key.startswith(free)}
+    averages = {key for key in before if "running_" in key or "num_batches" in key}
+    in_front = {key for key in averages if not key.startswith(free)}
+    assert moved_in_front == (set() if statistics else in_front)
+    assert changed - moved_in_front
+
+
+@torch.no_grad()
+def test_bfloat16_is_close_to_float32(name, model):
+    batch = clips(name, 2, 16, 64)
+    whole = model(batch)
+    with torch.autocast("cpu", torch.bfloat16):
+        halved = model(batch).float()
+    assert torch.isfinite(halved).all()
+    assert (halved - whole).norm() < 0.1 * whole.norm()
+
+
 def test_the_head_can_be_replaced(name):
     model = fresh(name).eval()
-    replace_head(model, 3)
+    told = replace_head(model, 3)
+    assert (told.heads, told.classes_before, told.classes) == (model.heads, CLASSES, 3)
     with torch.no_grad():
         assert model(clips(name, 1)).shape == (1, 3)
     heads = tuple(f"{head}." for head in model.heads)

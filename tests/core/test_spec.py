@@ -50,7 +50,8 @@ def test_impossible_inputs_are_refused(wrong, told):
 
 
 @pytest.mark.parametrize(
-    ("modality", "channels", "time_steps"), [("rgb", 3, 16), ("flow", 2, 16), ("difference", 1, 15)]
+    ("modality", "channels", "time_steps"),
+    [("rgb", 3, 16), ("flow", 2, 16), ("rgb+flow", 5, 16), ("difference", 1, 15)],
 )
 def test_shape_of_the_network_input(modality, channels, time_steps):
     spec = InputSpec(modality=modality, mean=(0.0,) * channels, std=(1.0,) * channels)

@@ -20,6 +20,20 @@ HERE = Path(__file__).parent
 
 # recorded network: our name, our options
 GOLDENS = {
+    "c3d": ("c3d", {}),
+    "densenet121": ("densenet3d_121", {}),
+    "densenet201": ("densenet3d_201", {}),
+    "i3d_flow": ("i3d", {}),
+    "i3d_rgb": ("i3d", {}),
+    "i3d_rgb_tfnames": ("i3d", {}),
+    "preact50": ("preact_resnet3d_50", {}),
+    "preact200": ("preact_resnet3d_200", {}),
+    "ptv_csn_r101": ("csn_r101", {}),
+    "ptv_slow_r50": ("slow_r50", {}),
+    "ptv_slowfast_r50": ("slowfast_r50", {}),
+    "ptv_x3d_s": ("x3d_s", {}),
+    "r2p1d18": ("resnet2p1d_18", {}),
+    "r2p1d50": ("resnet2p1d_50", {}),
     "r3d18": ("resnet3d_18", {}),
     "r3d18_shortcutA": ("resnet3d_18", {"shortcut": "A"}),
     "r3d34": ("resnet3d_34", {}),
@@ -28,9 +42,16 @@ GOLDENS = {
     "r3d101": ("resnet3d_101", {}),
     "r3d152": ("resnet3d_152", {}),
     "r3d200": ("resnet3d_200", {}),
+    "resnext50": ("resnext3d_50", {}),
+    "resnext101": ("resnext3d_101", {}),
+    "tv_mc3_18": ("mc3_18", {}),
+    "tv_r2plus1d_18": ("r2plus1d_18", {}),
+    "tv_r3d_18": ("r3d_18", {}),
+    "tv_s3d": ("s3d", {}),
+    "wide50_k2": ("wide_resnet3d_50", {"k": 2}),
 }
 # One network a family and option in `make test`; the deeper ones repeat the same code for longer.
-DEEP = {"r3d34", "r3d34_shortcutA", "r3d101", "r3d152", "r3d200"}
+DEEP = {"r3d34", "r3d34_shortcutA", "r3d101", "r3d152", "r3d200", "preact200", "resnext101", "densenet201"}
 
 
 class Recorded:

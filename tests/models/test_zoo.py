@@ -84,8 +84,8 @@ def test_two_rows_of_one_name_are_an_error():
 def test_describe_draws_the_road_from_clip_to_logits():
     told = describe("resnet3d_18")
 
-    assert [(stage.name, stage.shape) for stage in told.stages] == [
-        ("conv1", (64, 16, 56, 56)),
+    assert [(stage.name, *stage.shapes) for stage in told.stages] == [
+        ("conv1", (64, 8, 28, 28)),  # pooled
         ("layer1", (64, 8, 28, 28)),
         ("layer2", (128, 4, 14, 14)),
         ("layer3", (256, 2, 7, 7)),
@@ -102,8 +102,8 @@ def test_describe_takes_options_and_leaves_random_numbers_alone():
 
     told = describe("resnet3d_10", 2, 2, max_pool=False)
 
-    assert told.stages[1].shape == (64, 16, 56, 56)
-    assert told.stages[-1].shape == (2,)
+    assert told.stages[1].shapes == ((64, 16, 56, 56),)
+    assert told.stages[-1].shapes == ((2,),)
     assert told.num_classes == 2
     assert told.clip_shape == (2, 16, 112, 112)
     assert torch.equal(before, torch.get_rng_state())

@@ -46,7 +46,7 @@ def test_flipping_twice_gives_the_clip_back(seed, count, width):
 def test_flow_mirrored_points_the_other_way():
     batch = pixels(2, 3, 2, 4, 5)
     before = batch.clone()
-    mirrored = flip(batch, torch.tensor([True, False]), flow=True)
+    mirrored = flip(batch, torch.tensor([True, False]), flow_channel=0)
     assert torch.equal(mirrored[0, :, 0], 255 - before[0, :, 0].flip(-1))
     assert torch.equal(mirrored[0, :, 1], before[0, :, 1].flip(-1))
     assert torch.equal(mirrored[1], before[1])

@@ -144,9 +144,21 @@ def test_flow_is_mirrored_as_motion():
     assert torch.equal(out[:, 1], straight[:, 1].flip(-1))
 
 
-def test_flow_has_no_colours():
+def test_pictures_with_their_flow_are_mirrored_together():
+    both = InputSpec(modality="rgb+flow", size_px=32, short_side_px=40, mean=(0.5,) * 5, std=(0.5,) * 5)
+    batch = pixels(1, 4, 5, 32, 32)
+    out = TrainTransform(both, AugmentSpec(flip=1.0)).batch(batch, seeded())
+    straight = EvalTransform(both).batch(batch)
+    assert torch.allclose(out[:, 3], -straight[:, 3].flip(-1), atol=1e-6)
+    unturned = [0, 1, 2, 4]
+    assert torch.equal(out[:, unturned], straight[:, unturned].flip(-1))
+
+
+@pytest.mark.parametrize(("modality", "channels"), [("flow", 2), ("rgb+flow", 5)])
+def test_flow_has_no_colours(modality, channels):
+    spec = InputSpec(modality=modality, mean=(0.5,) * channels, std=(0.5,) * channels)
     with pytest.raises(UsageError, match="colour jitter on optical flow"):
-        TrainTransform(FLOW, AugmentSpec(hue=0.1))
+        TrainTransform(spec, AugmentSpec(hue=0.1))
 
 
 @pytest.mark.parametrize("crop", ["random-resized", "corner", "center"])

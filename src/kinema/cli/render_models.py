@@ -11,7 +11,8 @@ from rich.table import Table
 from kinema.cli.render import stdout
 
 if TYPE_CHECKING:
-    from kinema.models.zoo import ModelDescription, ModelRow
+    from kinema.models.row import ModelRow
+    from kinema.models.zoo import ModelDescription
 
 __all__ = ["show_model", "show_models"]
 
@@ -51,7 +52,7 @@ def _stages(description: ModelDescription) -> Table:
     table.add_row("[dim]clip[/]", _shape(description.clip_shape))
     for stage in description.stages:
         bar = "█" * round(_BAR_WIDTH * stage.parameters / description.parameters)
-        table.add_row(stage.name, _shape(stage.shape), f"{stage.parameters:,}", f"[cyan]{bar}[/]")
+        table.add_row(stage.name, " + ".join(map(_shape, stage.shapes)), f"{stage.parameters:,}", f"[cyan]{bar}[/]")
     return table
 
 

@@ -10,10 +10,10 @@ from kinema.core.errors import UsageError
 __all__ = ["ClipSpec", "Crop", "InputSpec", "Modality", "Padding"]
 
 Padding = Literal["loop", "last", "none"]
-Modality = Literal["rgb", "flow", "difference"]
+Modality = Literal["rgb", "flow", "rgb+flow", "difference"]
 Crop = Literal["center", "full"]
 
-_CHANNELS: dict[Modality, int] = {"rgb": 3, "flow": 2, "difference": 1}
+_CHANNELS: dict[Modality, int] = {"rgb": 3, "flow": 2, "rgb+flow": 5, "difference": 1}
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,9 @@ class InputSpec:
 
     Attributes:
         clip: the instants.
-        modality: `rgb` for 3 channels, `flow` for 2, `difference` for 1: the luma (ITU-R BT.601) of each
-            frame minus that of the clip's frame before, so T frames give T - 1 time steps.
+        modality: `rgb` for 3 channels; `flow` for 2, motion to the right and down; `rgb+flow` for 5, each
+            picture with the flow from it to the next one; `difference` for 1, the luma (ITU-R BT.601) of
+            each frame minus that of the clip's frame before, so T frames give T - 1 time steps.
         size_px: side of the square network input.
         short_side_px: side that the short side of a frame is scaled to before cropping; at least `size_px`.
         crop: the region looked at when testing.
@@ -101,6 +102,11 @@ class InputSpec:
     def channels(self) -> int:
         """Channels C of the network input."""
         return _CHANNELS[self.modality]
+
+    @property
+    def flow_channel(self) -> int | None:
+        """The channel of motion to the right, the one that points the other way in a mirror; None without flow."""
+        return {"flow": 0, "rgb+flow": 3}.get(self.modality)
 
     @property
     def time_steps(self) -> int:

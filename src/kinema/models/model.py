@@ -11,53 +11,116 @@ from typing import ClassVar
 import torch
 from torch import nn
 
-from kinema.core.errors import UsageError
+from kinema.core.errors import UsageError, nearest
 
 __all__ = ["Option", "OptionValue", "VideoModel"]
 
 OptionValue = bool | int | float | str
 
+_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+
 
 class VideoModel(nn.Module, ABC):
     """A network that takes clips (N, C, T, H, W), float32 and normalised, and gives logits (N, K).
 
+    A family says in two tables how it is run: `trunk`, from the clip to the last features, and
+    `top`, from there to the logits. Their entries are its stages: the points from which
+    fine-tuning can start, and from which features can be taken.
+
     Attributes:
-        stages: submodules from which fine-tuning can start, from the clip to the logits.
+        trunk: each stage with the submodules that it runs, one after the other.
+        top: the submodules of the head that have parameters; each is a stage of its own.
         heads: the submodules (linear or convolution) whose outputs are the K classes; they are
             exchanged when the classes change.
         architecture: name in the zoo, set by `create_model`.
         options: every option with its value, set by `create_model`.
     """
 
-    stages: ClassVar[tuple[str, ...]]
+    trunk: ClassVar[Mapping[str, tuple[str, ...]]]
+    top: ClassVar[tuple[str, ...]]
     heads: ClassVar[tuple[str, ...]]
     architecture: str = ""
     options: Mapping[str, OptionValue] = {}
+    _still_before: str | None = None  # the stage that `freeze` named, if its batch norms are to hold still
 
-    @abstractmethod
-    def forward_features(self, clips: torch.Tensor) -> torch.Tensor:
-        """The last features before pooling, (N, features, T', H', W')."""
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The stages, from the clip to the logits."""
+        return (*self.trunk, *self.top)
+
+    def forward_features(self, clips: torch.Tensor, until: str | None = None) -> torch.Tensor:
+        """The features that stage `until` gives, or the trunk's last: (N, features, T', H', W').
+
+        Args:
+            clips: (N, C, T, H, W).
+            until: a stage of the trunk, the last one to be run.
+        """
+        x = clips
+        for stage, modules in self.trunk.items():
+            for module in modules:
+                x = self.get_submodule(module)(x)
+            if stage == until:
+                break
+        return x
 
     @abstractmethod
     def forward_head(self, features: torch.Tensor) -> torch.Tensor:
-        """Logits (N, K) from what `forward_features` gave."""
+        """Logits (N, K) from what the trunk gave."""
 
     def forward(self, clips: torch.Tensor) -> torch.Tensor:
         """Logits (N, K) of clips (N, C, T, H, W)."""
         return self.forward_head(self.forward_features(clips))
 
-    def parameters_by_stage(self) -> dict[str, tuple[str, ...]]:
-        """Names of the parameters from the start of each stage to the start of the next.
+    def modules_by_stage(self) -> dict[str, tuple[str, ...]]:
+        """Names of the submodules that each stage runs, `top` included."""
+        return {**self.trunk, **{stage: (stage,) for stage in self.top}}
 
-        The batch norm that follows `conv1` thus goes with `conv1`. Fine-tuning "from `layer4`"
-        trains the parameters of `layer4` and of every stage behind it.
-        """
+    def parameters_by_stage(self) -> dict[str, tuple[str, ...]]:
+        """Names of the parameters of each stage; every parameter belongs to one."""
+        owner = {f"{module}.": stage for stage, modules in self.modules_by_stage().items() for module in modules}
         names: dict[str, list[str]] = {stage: [] for stage in self.stages}
-        current = self.stages[0]
         for name, _ in self.named_parameters():
-            current = next((stage for stage in self.stages if name.startswith(f"{stage}.")), current)
-            names[current].append(name)
+            names[next(stage for prefix, stage in owner.items() if name.startswith(prefix))].append(name)
         return {stage: tuple(listed) for stage, listed in names.items()}
+
+    def freeze(self, start: str, *, statistics: bool = True) -> None:
+        """Train from stage `start` on: parameters of the stages before it take no gradient any more.
+
+        Args:
+            start: the first stage to be trained; the very first one thaws everything.
+            statistics: whether batch norms before `start` also keep their running means and
+                variances, as `eval` has them, however often `train` is called. Without it they go
+                on moving with the data, as in 3D-ResNets-PyTorch.
+
+        Raises:
+            UsageError: there is no such stage; the nearest is named.
+        """
+        before = self._before(start)
+        for stage, names in self.parameters_by_stage().items():
+            for name in names:
+                self.get_parameter(name).requires_grad_(stage not in before)
+        self._still_before = start if statistics else None
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> VideoModel:  # noqa: FBT001, FBT002  torch's own signature
+        """As in torch, but for the batch norms that `freeze` holds still."""
+        super().train(mode)
+        if self._still_before is not None:
+            by_stage = self.modules_by_stage()
+            for stage in self._before(self._still_before):
+                for name in by_stage[stage]:
+                    for module in self.get_submodule(name).modules():
+                        if isinstance(module, _BATCH_NORMS):
+                            module.eval()
+        return self
+
+    def _before(self, start: str) -> tuple[str, ...]:
+        if start not in self.stages:
+            raise UsageError(
+                f"{self.architecture or type(self).__name__} has no stage '{start}'{nearest(start, self.stages)}",
+                allowed=", ".join(self.stages),
+            )
+        return self.stages[: self.stages.index(start)]
 
 
 @dataclass(frozen=True)
@@ -68,9 +131,10 @@ class Option:
         name: the keyword.
         kind: `bool`, `int`, `float` (which takes whole numbers too) or `str`.
         summary: half a line for `kinema models show`.
-        choices: the values allowed, or empty where `low` and `below` say it.
+        choices: the values allowed, or empty where `low` and `below` or `words` say it.
         low: smallest number allowed.
         below: first number no longer allowed.
+        words: what is allowed, where a string is free and the family checks it itself.
     """
 
     name: str
@@ -79,12 +143,15 @@ class Option:
     choices: tuple[OptionValue, ...] = ()
     low: float = -math.inf
     below: float = math.inf
+    words: str = ""
 
     @property
     def allowed(self) -> str:
         """The values allowed, in words."""
         if self.kind is bool:
             return "true or false"
+        if self.words:
+            return self.words
         if self.choices:
             return " or ".join(str(choice) for choice in self.choices)
         what = "a whole number" if self.kind is int else "a number"
@@ -95,7 +162,7 @@ class Option:
         wanted = (int, float) if self.kind is float else (self.kind,)
         if isinstance(value, wanted) and (self.kind is bool or not isinstance(value, bool)):
             if isinstance(value, str):
-                fits = value in self.choices
+                fits = value in self.choices or bool(self.words)
             else:
                 fits = value in self.choices if self.choices else self.low <= value < self.below
             if fits:

@@ -19,9 +19,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from kinema.core.spec import InputSpec
 from kinema.models.model import Option, VideoModel
+from kinema.models.row import ModelRow
 
-__all__ = ["OPTIONS", "BasicBlock", "Bottleneck", "ResNet3d"]
+__all__ = ["OPTIONS", "ROWS", "BasicBlock", "Bottleneck", "ResNet3d"]
 
 OPTIONS = (
     Option("shortcut", str, "where shapes change: A pools and pads with zeros, B projects", choices=("A", "B")),
@@ -129,7 +131,14 @@ class ResNet3d(VideoModel):
         dropout: share of features dropped before `fc` in training.
     """
 
-    stages: ClassVar = ("conv1", "layer1", "layer2", "layer3", "layer4", "fc")
+    trunk: ClassVar = {
+        "conv1": ("conv1", "bn1", "relu", "maxpool"),  # 3x16x112x112 -> 64x16x56x56 -> 64x8x28x28
+        "layer1": ("layer1",),  # 64x8x28x28, times the expansion here and below
+        "layer2": ("layer2",),  # 128x4x14x14
+        "layer3": ("layer3",),  # 256x2x7x7
+        "layer4": ("layer4",),  # 512x1x4x4
+    }
+    top: ClassVar = ("fc",)
     heads: ClassVar = ("fc",)
 
     def __init__(
@@ -180,16 +189,30 @@ class ResNet3d(VideoModel):
             if isinstance(module, nn.Conv3d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
-    def forward_features(self, clips: torch.Tensor) -> torch.Tensor:
-        """(N, C, T, H, W) to (N, 512 · expansion, T/16, H/32, W/32), rounded up; no pooling over what is left."""
-        x = self.relu(self.bn1(self.conv1(clips)))  # 3x16x112x112 -> 64x16x56x56
-        x = self.maxpool(x)  # 64x8x28x28
-        x = self.layer1(x)
-        x = self.layer2(x)  # 128x4x14x14, times the expansion here and below
-        x = self.layer3(x)  # 256x2x7x7
-        return self.layer4(x)  # type: ignore[no-any-return]  # 512x1x4x4
-
     def forward_head(self, features: torch.Tensor) -> torch.Tensor:
         """(N, features, T', H', W') to logits (N, K)."""
         pooled = self.avgpool(features).flatten(1)  # (N, features)
         return self.fc(self.dropout(pooled))  # type: ignore[no-any-return]
+
+
+_HARA_2018 = "Hara et al. 2018, arXiv:1711.09577"
+_CLIP_16X112 = InputSpec()
+
+
+def _row(
+    depth: int, block: type[BasicBlock | Bottleneck], depths: tuple[int, ...], parameters: int, gflops: float
+) -> ModelRow:
+    arguments = {"block": block, "depths": depths}
+    name = f"resnet3d_{depth}"
+    return ModelRow(name, ResNet3d, arguments, OPTIONS, parameters, gflops, _HARA_2018, _CLIP_16X112)
+
+
+ROWS = (
+    _row(10, BasicBlock, (1, 1, 1, 1), parameters=14_604_624, gflops=11.31),
+    _row(18, BasicBlock, (2, 2, 2, 2), parameters=33_409_104, gflops=16.62),
+    _row(34, BasicBlock, (3, 4, 6, 3), parameters=63_718_736, gflops=25.39),
+    _row(50, Bottleneck, (3, 4, 6, 3), parameters=47_018_576, gflops=20.14),
+    _row(101, Bottleneck, (3, 4, 23, 3), parameters=86_064_720, gflops=27.78),
+    _row(152, Bottleneck, (3, 8, 36, 3), parameters=118_223_440, gflops=37.22),
+    _row(200, Bottleneck, (3, 24, 36, 3), parameters=127_423_056, gflops=51.61),
+)

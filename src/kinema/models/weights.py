@@ -24,11 +24,12 @@ from kinema.core.atomic import replacing
 from kinema.core.errors import DataError, KinemaError, UsageError, WeightsError
 from kinema.core.labels import LabelMap
 from kinema.core.spec import InputSpec
-from kinema.models.model import OptionValue, VideoModel
+from kinema.models.model import Option, OptionValue, VideoModel
 from kinema.models.sniff import what_is
 from kinema.models.zoo import create_model, full_options
 
 __all__ = [
+    "HeadChange",
     "LoadReport",
     "ModelCard",
     "Weights",
@@ -86,6 +87,24 @@ class Weights:
 
     model: VideoModel
     card: ModelCard
+
+
+@dataclass(frozen=True)
+class HeadChange:
+    """What `replace_head` exchanged.
+
+    Attributes:
+        heads: names of the submodules that are new.
+        classes_before: how many classes the old ones told apart.
+        classes: how many the new ones do.
+    """
+
+    heads: tuple[str, ...]
+    classes_before: int
+    classes: int
+
+    def __str__(self) -> str:
+        return f"{', '.join(self.heads)}: new weights for {self.classes} classes in place of {self.classes_before}"
 
 
 @dataclass(frozen=True)
@@ -219,8 +238,17 @@ def load_model(path: Path | str) -> VideoModel:
     return load_weights(path).model
 
 
-def replace_head(model: VideoModel, num_classes: int) -> None:
-    """Give `model` fresh heads for `num_classes` classes, in place, on the device and in the dtype of the old."""
+def replace_head(model: VideoModel, num_classes: int) -> HeadChange:
+    """Give `model` fresh heads for `num_classes` classes, in place, on the device and in the dtype of the old.
+
+    Returns:
+        What was exchanged, to be told to whoever asked.
+
+    Raises:
+        UsageError: fewer than one class.
+    """
+    Option("num_classes", int, "", low=1).check(num_classes)
+    before: list[int] = []
     for name in model.heads:
         old = model.get_submodule(name)
         bias = old.bias is not None
@@ -232,7 +260,9 @@ def replace_head(model: VideoModel, num_classes: int) -> None:
             new = nn.Conv3d(old.in_channels, num_classes, kernel, bias=bias)
         else:
             raise TypeError(f"head {name} is a {type(old).__name__}, neither Linear nor Conv3d")
+        before.append(len(old.weight))
         model.set_submodule(name, new.to(device=old.weight.device, dtype=old.weight.dtype))
+    return HeadChange(model.heads, before[0], num_classes)
 
 
 def load_backbone(model: VideoModel, path: Path | str, labels: LabelMap) -> LoadReport:

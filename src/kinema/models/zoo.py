@@ -1,25 +1,22 @@
-"""Every network kinema can build: one row a variant, and the functions that read the table."""
+"""Every network kinema can build: the families' rows in one table, and the functions that read it."""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain
 from typing import Any
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from kinema.core.errors import UsageError, nearest
-from kinema.core.spec import InputSpec
 from kinema.models import resnet3d
 from kinema.models.model import Option, OptionValue, VideoModel
-from kinema.models.resnet3d import BasicBlock, Bottleneck, ResNet3d
+from kinema.models.row import TABLE_CLASSES, ModelRow
 
 __all__ = [
-    "TABLE_CLASSES",
     "ModelDescription",
-    "ModelRow",
     "StageDescription",
     "create_model",
     "describe",
@@ -28,64 +25,20 @@ __all__ = [
     "list_models",
 ]
 
-TABLE_CLASSES = 400
-"""The number of classes K behind the `parameters` of a row: Kinetics-400, as papers count."""
-
-
-@dataclass(frozen=True)
-class ModelRow:
-    """One variant of a family.
-
-    Attributes:
-        name: what a user types.
-        builder: the family, called with `arguments`, `num_classes`, `in_channels` and the options.
-        arguments: what makes this variant, such as its depth; not for users to change.
-        options: what users may change.
-        parameters: learnable numbers with 400 classes and default options.
-        gflops: 10⁹ operations of one clip of `input`, a multiplication and an addition counted as two.
-        paper: where it was published, in one short line.
-        input: what it was made for; any other length and size work too.
-    """
-
-    name: str
-    builder: Callable[..., VideoModel]
-    arguments: Mapping[str, Any]
-    options: tuple[Option, ...]
-    parameters: int
-    gflops: float
-    paper: str
-    input: InputSpec
-
-    @property
-    def defaults(self) -> dict[str, OptionValue]:
-        """Each option with the value that it has in the builder's signature."""
-        signature = inspect.signature(self.builder).parameters
-        return {option.name: signature[option.name].default for option in self.options}
-
-    def to_json(self) -> dict[str, Any]:
-        """What `kinema models list --json` writes of it."""
-        return {
-            "name": self.name,
-            "parameters": self.parameters,
-            "gflops": self.gflops,
-            "num_classes": TABLE_CLASSES,
-            "input": asdict(self.input),
-            "paper": self.paper,
-        }
-
 
 @dataclass(frozen=True)
 class StageDescription:
     """One stage of a network.
 
     Attributes:
-        name: its submodule.
-        shape: what that submodule gives for one clip, without the batch: (C, T, H, W) or (K,).
-        parameters: learnable numbers from its first to before the next stage's first.
+        name: what `VideoModel.freeze` takes.
+        shapes: of what it gives for one clip, without the batch: (C, T, H, W) or (K,); one for
+            each stream that leaves it.
+        parameters: its learnable numbers.
     """
 
     name: str
-    shape: tuple[int, ...]
+    shapes: tuple[tuple[int, ...], ...]
     parameters: int
 
 
@@ -135,27 +88,7 @@ class ModelDescription:
         }
 
 
-_HARA_2018 = "Hara et al. 2018, arXiv:1711.09577"
-_CLIP_16X112 = InputSpec()
-
-
-def _resnet3d(
-    depth: int, block: type[BasicBlock | Bottleneck], depths: tuple[int, ...], parameters: int, gflops: float
-) -> ModelRow:
-    arguments = {"block": block, "depths": depths}
-    name = f"resnet3d_{depth}"
-    return ModelRow(name, ResNet3d, arguments, resnet3d.OPTIONS, parameters, gflops, _HARA_2018, _CLIP_16X112)
-
-
-_ROWS = (
-    _resnet3d(10, BasicBlock, (1, 1, 1, 1), parameters=14_604_624, gflops=11.31),
-    _resnet3d(18, BasicBlock, (2, 2, 2, 2), parameters=33_409_104, gflops=16.62),
-    _resnet3d(34, BasicBlock, (3, 4, 6, 3), parameters=63_718_736, gflops=25.39),
-    _resnet3d(50, Bottleneck, (3, 4, 6, 3), parameters=47_018_576, gflops=20.14),
-    _resnet3d(101, Bottleneck, (3, 4, 23, 3), parameters=86_064_720, gflops=27.78),
-    _resnet3d(152, Bottleneck, (3, 8, 36, 3), parameters=118_223_440, gflops=37.22),
-    _resnet3d(200, Bottleneck, (3, 24, 36, 3), parameters=127_423_056, gflops=51.61),
-)
+_FAMILIES: tuple[tuple[ModelRow, ...], ...] = (resnet3d.ROWS,)
 
 
 def _by_name(rows: tuple[ModelRow, ...]) -> dict[str, ModelRow]:
@@ -165,7 +98,7 @@ def _by_name(rows: tuple[ModelRow, ...]) -> dict[str, ModelRow]:
     return table
 
 
-_ZOO = _by_name(_ROWS)
+_ZOO = _by_name(tuple(chain.from_iterable(_FAMILIES)))
 
 
 def list_models() -> list[str]:
@@ -203,13 +136,14 @@ def full_options(name: str, options: Mapping[str, object]) -> dict[str, OptionVa
     return {**row.defaults, **chosen}
 
 
-def create_model(name: str, num_classes: int, in_channels: int = 3, **options: object) -> VideoModel:
+def create_model(name: str, num_classes: int, in_channels: int | None = None, **options: object) -> VideoModel:
     """Build a network with fresh random weights.
 
     Args:
         name: one of `list_models()`.
         num_classes: K, the length of its logits.
-        in_channels: channels C of its clips (N, C, T, H, W): 3 for RGB, 2 for optical flow.
+        in_channels: channels C of its clips (N, C, T, H, W): 3 for RGB, 2 for optical flow, 5 for
+            both; None takes those of the input it was made for.
         **options: those of the family, such as `shortcut="A"`; see `describe(name)`.
 
     Returns:
@@ -221,7 +155,8 @@ def create_model(name: str, num_classes: int, in_channels: int = 3, **options: o
     row = find_row(name)
     values = full_options(name, options)
     classes = Option("num_classes", int, "", low=1).check(num_classes)
-    channels = Option("in_channels", int, "", low=1).check(in_channels)
+    wanted = row.input.channels if in_channels is None else in_channels
+    channels = Option("in_channels", int, "", low=1).check(wanted)
     model = row.builder(**row.arguments, num_classes=classes, in_channels=channels, **values)
     model.architecture = name
     model.options = values
@@ -248,15 +183,17 @@ def describe(
     with torch.device("meta"):  # shapes only: the deepest model is described in half a second
         model = create_model(name, num_classes, channels, **options).eval()
         clips = torch.empty(1, *clip_shape)
-    shapes: dict[str, tuple[int, ...]] = {}
+    shapes: dict[str, tuple[tuple[int, ...], ...]] = {}
 
-    def remember(stage: str) -> None:
-        model.get_submodule(stage).register_forward_hook(
-            lambda _module, _inputs, output: shapes.update({stage: tuple(output.shape[1:])})
-        )
+    def remember(stage: str, last_module: str) -> None:
+        def hook(_module: object, _inputs: object, output: torch.Tensor | Sequence[torch.Tensor]) -> None:
+            streams = (output,) if isinstance(output, torch.Tensor) else output
+            shapes[stage] = tuple(tuple(stream.shape[1:]) for stream in streams)
 
-    for stage in model.stages:
-        remember(stage)
+        model.get_submodule(last_module).register_forward_hook(hook)
+
+    for stage, modules in model.modules_by_stage().items():
+        remember(stage, modules[-1])
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model(clips)
     sizes = {key: parameter.numel() for key, parameter in model.named_parameters()}

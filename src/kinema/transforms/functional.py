@@ -41,14 +41,14 @@ def require_frames(frames: torch.Tensor) -> None:
         raise DataError(f"frames of {frames.dtype} with shape {tuple(frames.shape)}", allowed="uint8 (T, C, h, w)")
 
 
-def flip(batch: torch.Tensor, flipped: torch.Tensor, *, flow: bool = False) -> torch.Tensor:
+def flip(batch: torch.Tensor, flipped: torch.Tensor, *, flow_channel: int | None = None) -> torch.Tensor:
     """Mirror left and right those clips of a uint8 batch (N, T, C, H, W) that `flipped` (N,) names.
 
-    With `flow`, channel 0 is the motion to the right as a byte around 127.5; mirrored, it points the other way.
+    Channel `flow_channel` is motion to the right as a byte around 127.5; mirrored, it points the other way.
     """
     mirrored = batch.flip(-1)
-    if flow:
-        mirrored[:, :, 0] = 255 - mirrored[:, :, 0]
+    if flow_channel is not None:
+        mirrored[:, :, flow_channel] = 255 - mirrored[:, :, flow_channel]
     return torch.where(flipped.to(batch.device).view(-1, 1, 1, 1, 1), mirrored, batch)
 
 

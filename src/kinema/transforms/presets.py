@@ -119,7 +119,7 @@ class TrainTransform:
     """
 
     def __init__(self, input: InputSpec, augment: AugmentSpec) -> None:  # noqa: A002  the name that callers read
-        if input.modality == "flow" and augment.jitters:
+        if input.flow_channel is not None and augment.jitters:
             raise UsageError("colour jitter on optical flow", allowed="brightness, contrast, saturation and hue of 0")
         self.input = input
         self.augment = augment
@@ -141,7 +141,7 @@ class TrainTransform:
         """
         count = len(batch)
         flipped = torch.rand(count, generator=generator, device=generator.device) < self.augment.flip
-        clips = to_model_axes(flip(batch, flipped, flow=self.input.modality == "flow"))
+        clips = to_model_axes(flip(batch, flipped, flow_channel=self.input.flow_channel))
         if self.augment.jitters:
             strengths = self.augment
             change = Jitter.draw(
@@ -177,7 +177,9 @@ def _region(frames: torch.Tensor, spec: InputSpec) -> Box:
 def _usable_size(frames: torch.Tensor, spec: InputSpec) -> tuple[int, int]:
     require_frames(frames)
     channels, height, width = frames.shape[1:]
-    wanted = 2 if spec.modality == "flow" else 3  # differences are taken of RGB, after its colours were jittered
+    wanted = (
+        3 if spec.modality == "difference" else spec.channels
+    )  # differences are taken of RGB, after its colours were jittered
     if channels != wanted:
         raise DataError(
             f"frames of {channels} channels for an input of modality {spec.modality}", allowed=f"{wanted} channels"
