@@ -85,7 +85,7 @@ def test_freezing_leaves_the_mode_as_it_is():
 
 
 def test_an_unknown_stage_is_answered_with_the_nearest():
-    with pytest.raises(UsageError, match="resnet3d_10 has no stage 'layer5'.*did you mean 'layer") as caught:
+    with pytest.raises(UsageError, match=r"resnet3d_10 has no stage 'layer5'.*did you mean 'layer") as caught:
         small().freeze("layer5")
     assert caught.value.allowed == "conv1, layer1, layer2, layer3, layer4, fc"
 
