@@ -11,7 +11,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from kinema.core.errors import UsageError, nearest
-from kinema.models import resnet3d
+from kinema.models import i3d, resnet3d
 from kinema.models.model import Option, OptionValue, VideoModel
 from kinema.models.row import TABLE_CLASSES, ModelRow
 
@@ -88,7 +88,7 @@ class ModelDescription:
         }
 
 
-_FAMILIES: tuple[tuple[ModelRow, ...], ...] = (resnet3d.ROWS,)
+_FAMILIES: tuple[tuple[ModelRow, ...], ...] = (resnet3d.ROWS, i3d.ROWS)
 
 
 def _by_name(rows: tuple[ModelRow, ...]) -> dict[str, ModelRow]:
