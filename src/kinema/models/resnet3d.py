@@ -12,7 +12,7 @@ Two deliberate differences, neither of which changes a forward pass: shortcut A 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar, Literal
 
 import torch
@@ -23,7 +23,19 @@ from kinema.core.spec import InputSpec
 from kinema.models.model import Option, VideoModel
 from kinema.models.row import ModelRow
 
-__all__ = ["OPTIONS", "ROWS", "BasicBlock", "Bottleneck", "ResNet3d"]
+__all__ = [
+    "OPTIONS",
+    "ROWS",
+    "BasicBlock",
+    "Block",
+    "BlockFactory",
+    "Bottleneck",
+    "ResNet3d",
+    "Shortcut",
+    "conv1x1x1",
+    "conv3x3x3",
+    "make_shortcut",
+]
 
 OPTIONS = (
     Option("shortcut", str, "where shapes change: A pools and pads with zeros, B projects", choices=("A", "B")),
@@ -51,35 +63,47 @@ class ZeroPadShortcut(nn.Module):
         return functional.pad(x, (0, 0, 0, 0, 0, 0, 0, self.extra_channels))
 
 
-def _conv3x3x3(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv3d:
-    return nn.Conv3d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False)
+def conv3x3x3(in_channels: int, out_channels: int, stride: int = 1, groups: int = 1) -> nn.Conv3d:
+    """The convolution that sees a value's neighbours in space and time."""
+    return nn.Conv3d(in_channels, out_channels, 3, stride=stride, padding=1, groups=groups, bias=False)
 
 
-def _conv1x1x1(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv3d:
+def conv1x1x1(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv3d:
+    """The convolution that changes the number of channels only."""
     return nn.Conv3d(in_channels, out_channels, 1, stride=stride, bias=False)
 
 
-def _shortcut(in_channels: int, out_channels: int, stride: int, kind: Shortcut) -> nn.Module:
+def make_shortcut(in_channels: int, out_channels: int, stride: int, kind: Shortcut) -> nn.Module:
+    """What brings a block's input to the shape of its output; nothing to do where they are alike."""
     if stride == 1 and in_channels == out_channels:
         return nn.Identity()
     if kind == "A":
         return ZeroPadShortcut(in_channels, out_channels, stride)
-    return nn.Sequential(_conv1x1x1(in_channels, out_channels, stride), nn.BatchNorm3d(out_channels))
+    return nn.Sequential(conv1x1x1(in_channels, out_channels, stride), nn.BatchNorm3d(out_channels))
 
 
-class BasicBlock(nn.Module):
+class Block(nn.Module):
+    """What a layer repeats: (N, in, T, H, W) to (N, `out_channels`, T/s, H/s, W/s)."""
+
+    out_channels: int
+
+
+BlockFactory = Callable[[int, int, int, Shortcut], Block]
+"""Makes a block of its input channels, its layer's planes, its stride s and its kind of shortcut."""
+
+
+class BasicBlock(Block):
     """Two 3x3x3 convolutions beside a shortcut; the first one steps by `stride`."""
-
-    expansion = 1
 
     def __init__(self, in_channels: int, planes: int, stride: int, shortcut: Shortcut) -> None:
         super().__init__()
-        self.conv1 = _conv3x3x3(in_channels, planes, stride)
+        self.out_channels = planes
+        self.conv1 = conv3x3x3(in_channels, planes, stride)
         self.bn1 = nn.BatchNorm3d(planes)
-        self.conv2 = _conv3x3x3(planes, planes)
+        self.conv2 = conv3x3x3(planes, planes)
         self.bn2 = nn.BatchNorm3d(planes)
         self.relu = nn.ReLU(inplace=True)
-        self.downsample = _shortcut(in_channels, planes, stride, shortcut)
+        self.downsample = make_shortcut(in_channels, planes, stride, shortcut)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, in, T, H, W) to (N, planes, T/s, H/s, W/s)."""
@@ -89,25 +113,41 @@ class BasicBlock(nn.Module):
         return self.relu(out)  # type: ignore[no-any-return]
 
 
-class Bottleneck(nn.Module):
-    """1x1x1, 3x3x3 and 1x1x1 convolutions beside a shortcut; the 3x3x3 one steps by `stride`."""
+class Bottleneck(Block):
+    """1x1x1, 3x3x3 and 1x1x1 convolutions beside a shortcut; the 3x3x3 one steps by `stride`.
 
-    expansion = 4
+    Args:
+        in_channels: channels that come in.
+        planes: channels inside.
+        stride: of the 3x3x3 convolution on all three axes.
+        shortcut: A or B.
+        out_channels: channels that go out; None makes it four times `planes`.
+        groups: of channels that the 3x3x3 convolution keeps apart.
+    """
 
-    def __init__(self, in_channels: int, planes: int, stride: int, shortcut: Shortcut) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        planes: int,
+        stride: int,
+        shortcut: Shortcut,
+        *,
+        out_channels: int | None = None,
+        groups: int = 1,
+    ) -> None:
         super().__init__()
-        out_channels = planes * self.expansion
-        self.conv1 = _conv1x1x1(in_channels, planes)
+        self.out_channels = 4 * planes if out_channels is None else out_channels
+        self.conv1 = conv1x1x1(in_channels, planes)
         self.bn1 = nn.BatchNorm3d(planes)
-        self.conv2 = _conv3x3x3(planes, planes, stride)
+        self.conv2 = conv3x3x3(planes, planes, stride, groups)
         self.bn2 = nn.BatchNorm3d(planes)
-        self.conv3 = _conv1x1x1(planes, out_channels)
-        self.bn3 = nn.BatchNorm3d(out_channels)
+        self.conv3 = conv1x1x1(planes, self.out_channels)
+        self.bn3 = nn.BatchNorm3d(self.out_channels)
         self.relu = nn.ReLU(inplace=True)
-        self.downsample = _shortcut(in_channels, out_channels, stride, shortcut)
+        self.downsample = make_shortcut(in_channels, self.out_channels, stride, shortcut)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(N, in, T, H, W) to (N, 4 · planes, T/s, H/s, W/s)."""
+        """(N, in, T, H, W) to (N, out, T/s, H/s, W/s)."""
         out = self.relu(self.bn1(self.conv1(x)))
         out = self.relu(self.bn2(self.conv2(out)))
         out = self.bn3(self.conv3(out))
@@ -115,25 +155,36 @@ class Bottleneck(nn.Module):
         return self.relu(out)  # type: ignore[no-any-return]
 
 
+def _blocks(
+    block: BlockFactory, depth: int, in_channels: int, planes: int, stride: int, shortcut: Shortcut
+) -> list[Block]:
+    blocks = [block(in_channels, planes, stride, shortcut)]
+    while len(blocks) < depth:
+        blocks.append(block(blocks[-1].out_channels, planes, 1, shortcut))
+    return blocks
+
+
 class ResNet3d(VideoModel):
     """3D ResNet over clips (N, C, T, H, W) of any length and size.
 
     Args:
-        block: the part a layer repeats.
+        block: makes the part that a layer repeats.
         depths: blocks in each of the four layers.
         num_classes: K.
         in_channels: C, 3 for RGB.
+        planes: width of each layer, from which a block has its channels.
         shortcut: how a block's input reaches an output of another shape (see `OPTIONS`).
         conv1_t_size: kernel of the first convolution in time, frames.
         conv1_t_stride: its stride in time, frames.
         max_pool: whether a 3x3x3 max-pool of stride 2 follows it.
-        widen_factor: multiplies the channels of every layer.
+        widen_factor: multiplies the channels of the first convolution and of every layer; the
+            products are cut to whole numbers.
         dropout: share of features dropped before `fc` in training.
     """
 
     trunk: ClassVar = {
         "conv1": ("conv1", "bn1", "relu", "maxpool"),  # 3x16x112x112 -> 64x16x56x56 -> 64x8x28x28
-        "layer1": ("layer1",),  # 64x8x28x28, times the expansion here and below
+        "layer1": ("layer1",),  # 64x8x28x28; bottlenecks give four times these channels, here and below
         "layer2": ("layer2",),  # 128x4x14x14
         "layer3": ("layer3",),  # 256x2x7x7
         "layer4": ("layer4",),  # 512x1x4x4
@@ -143,11 +194,12 @@ class ResNet3d(VideoModel):
 
     def __init__(
         self,
-        block: type[BasicBlock | Bottleneck],
+        block: BlockFactory,
         depths: Sequence[int],
         num_classes: int,
         in_channels: int = 3,
         *,
+        planes: Sequence[float] = (64, 128, 256, 512),
         shortcut: Shortcut = "B",
         conv1_t_size: int = 7,
         conv1_t_stride: int = 1,
@@ -156,33 +208,31 @@ class ResNet3d(VideoModel):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        planes = [int(width * widen_factor) for width in (64, 128, 256, 512)]
-        widths = [planes[0], *(width * block.expansion for width in planes)]  # into each layer, and out of the last
-
-        def layer(index: int, stride: int) -> nn.Sequential:
-            first = block(widths[index], planes[index], stride, shortcut)
-            rest = (block(widths[index + 1], planes[index], 1, shortcut) for _ in range(depths[index] - 1))
-            return nn.Sequential(first, *rest)
-
-        self.conv1 = nn.Conv3d(
-            in_channels,
-            planes[0],
-            (conv1_t_size, 7, 7),
-            stride=(conv1_t_stride, 2, 2),
-            padding=(conv1_t_size // 2, 3, 3),
-            bias=False,
-        )
-        self.bn1 = nn.BatchNorm3d(planes[0])
+        channels = int(64 * widen_factor)
+        self.add_stem(in_channels, channels, conv1_t_size, conv1_t_stride)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool3d(3, stride=2, padding=1) if max_pool else nn.Identity()
-        self.layer1 = layer(0, stride=1)
-        self.layer2 = layer(1, stride=2)
-        self.layer3 = layer(2, stride=2)
-        self.layer4 = layer(3, stride=2)
+        for index, (depth, width) in enumerate(zip(depths, planes, strict=True)):
+            stride = 1 if index == 0 else 2
+            layer = _blocks(block, depth, channels, int(width * widen_factor), stride, shortcut)
+            self.add_module(f"layer{index + 1}", nn.Sequential(*layer))
+            channels = layer[-1].out_channels
         self.avgpool = nn.AdaptiveAvgPool3d(1)
         self.dropout = nn.Dropout(dropout)
-        self.fc = nn.Linear(widths[-1], num_classes)
+        self.fc = nn.Linear(channels, num_classes)
         self._initialise()
+
+    def add_stem(self, in_channels: int, channels: int, t_size: int, t_stride: int) -> None:
+        """Set the parts of stage `conv1` that have parameters: (N, C, T, H, W) to (N, channels, T', H/2, W/2)."""
+        self.conv1 = nn.Conv3d(
+            in_channels,
+            channels,
+            (t_size, 7, 7),
+            stride=(t_stride, 2, 2),
+            padding=(t_size // 2, 3, 3),
+            bias=False,
+        )
+        self.bn1 = nn.BatchNorm3d(channels)
 
     def _initialise(self) -> None:
         for module in self.modules():
@@ -199,9 +249,7 @@ _HARA_2018 = "Hara et al. 2018, arXiv:1711.09577"
 _CLIP_16X112 = InputSpec()
 
 
-def _row(
-    depth: int, block: type[BasicBlock | Bottleneck], depths: tuple[int, ...], parameters: int, gflops: float
-) -> ModelRow:
+def _row(depth: int, block: BlockFactory, depths: tuple[int, ...], parameters: int, gflops: float) -> ModelRow:
     arguments = {"block": block, "depths": depths}
     name = f"resnet3d_{depth}"
     return ModelRow(name, ResNet3d, arguments, OPTIONS, parameters, gflops, _HARA_2018, _CLIP_16X112)
