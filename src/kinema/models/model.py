@@ -71,6 +71,28 @@ class VideoModel(nn.Module, ABC):
         """Logits (N, K) of clips (N, C, T, H, W)."""
         return self.forward_head(self.forward_features(clips))
 
+    def truncate(self, last: str) -> None:
+        """Keep the trunk up to stage `last`, in place: later stages and the head are deleted.
+
+        What is left answers `forward_features`; it has no logits any more.
+
+        Raises:
+            UsageError: the trunk has no such stage; the nearest is named.
+        """
+        if last not in self.trunk:
+            raise UsageError(
+                f"the trunk of {self.architecture or type(self).__name__} has no stage '{last}'"
+                f"{nearest(last, self.trunk)}",
+                allowed=", ".join(self.trunk),
+            )
+        position = list(self.trunk).index(last)
+        kept = {stage: modules for number, (stage, modules) in enumerate(self.trunk.items()) if number <= position}
+        needed = {name for modules in kept.values() for name in modules}  # stages may share a ReLU
+        for name in {name for modules in self.modules_by_stage().values() for name in modules} - needed:
+            parent, _, child = name.rpartition(".")
+            delattr(self.get_submodule(parent), child)
+        self.trunk, self.top, self.heads = kept, (), ()  # type: ignore[misc]  # this one differs from its family
+
     def modules_by_stage(self) -> dict[str, tuple[str, ...]]:
         """Names of the submodules that each stage runs, `top` included."""
         return {**self.trunk, **{stage: (stage,) for stage in self.top}}
@@ -113,6 +135,9 @@ class VideoModel(nn.Module, ABC):
                         if isinstance(module, _BATCH_NORMS):
                             module.eval()
         return self
+
+    def set_epoch(self, epoch: float) -> None:
+        """Tell the network that `epoch` epochs of training lie behind it, for layers that follow a schedule."""
 
     def _before(self, start: str) -> tuple[str, ...]:
         if start not in self.stages:

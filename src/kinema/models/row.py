@@ -46,6 +46,13 @@ class ModelRow:
         signature = inspect.signature(self.builder).parameters
         return {option.name: signature[option.name].default for option in self.options}
 
+    def build(self, num_classes: int, in_channels: int, options: Mapping[str, OptionValue]) -> VideoModel:
+        """The network with fresh random weights; `options` are all of them, checked."""
+        model = self.builder(**self.arguments, num_classes=num_classes, in_channels=in_channels, **options)
+        model.architecture = self.name
+        model.options = options
+        return model
+
     def to_json(self) -> dict[str, Any]:
         """What `kinema models list --json` writes of it."""
         return {

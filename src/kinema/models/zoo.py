@@ -157,10 +157,7 @@ def create_model(name: str, num_classes: int, in_channels: int | None = None, **
     classes = Option("num_classes", int, "", low=1).check(num_classes)
     wanted = row.input.channels if in_channels is None else in_channels
     channels = Option("in_channels", int, "", low=1).check(wanted)
-    model = row.builder(**row.arguments, num_classes=classes, in_channels=channels, **values)
-    model.architecture = name
-    model.options = values
-    return model
+    return row.build(int(classes), int(channels), values)
 
 
 def describe(
