@@ -11,7 +11,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from kinema.core.errors import UsageError, nearest
-from kinema.models import i3d, resnet3d
+from kinema.models import i3d, preact_resnet3d, resnet2p1d, resnet3d, resnext3d, wide_resnet3d
 from kinema.models.model import Option, OptionValue, VideoModel
 from kinema.models.row import TABLE_CLASSES, ModelRow
 
@@ -88,7 +88,14 @@ class ModelDescription:
         }
 
 
-_FAMILIES: tuple[tuple[ModelRow, ...], ...] = (resnet3d.ROWS, i3d.ROWS)
+_FAMILIES: tuple[tuple[ModelRow, ...], ...] = (
+    resnet3d.ROWS,
+    resnet2p1d.ROWS,
+    preact_resnet3d.ROWS,
+    wide_resnet3d.ROWS,
+    resnext3d.ROWS,
+    i3d.ROWS,
+)
 
 
 def _by_name(rows: tuple[ModelRow, ...]) -> dict[str, ModelRow]:
