@@ -113,3 +113,12 @@ def test_operations_are_counted_as_by_hand():
     # conv1: 64 kernels of 3·7·7·7 over 16·56·56 places, a multiplication and an addition each.
     stem = 2 * 64 * 3 * 7**3 * 16 * 56 * 56 / 1e9
     assert stem < describe("resnet3d_10").gflops == pytest.approx(find_row("resnet3d_10").gflops, abs=0.005)
+
+
+def test_a_row_builds_what_it_names():
+    row = find_row("resnet3d_10")
+    model = row.build(4, 1, {**row.defaults, "widen_factor": 0.25})
+    assert model.architecture == "resnet3d_10"
+    assert model.options["widen_factor"] == 0.25
+    assert model.fc.weight.shape == (4, 128)
+    assert model.conv1.weight.shape[1] == 1
