@@ -28,6 +28,8 @@ for name in names:
         importlib.import_module(name)
 for file in ("evaluation/templates/report.html.j2", "training/recipes/kinema-small.yaml", "py.typed"):
     assert importlib.resources.files("kinema").joinpath(file).is_file(), file
+from kinema.core.labels import list_published_labels, published_labels
+assert len(list_published_labels()) == 8 and published_labels("kinetics700").count == 700
 print(f"{len(names)} modules of kinema {kinema.__version__} import from the wheel")
 """
 

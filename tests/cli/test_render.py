@@ -113,6 +113,24 @@ def test_on_a_terminal_bars_show_how_far_how_fast_and_what(terminal):
     assert "loss 0.412" in shown
 
 
+def test_bytes_are_shown_as_people_count_them(terminal):
+    with bars() as progress, progress.task("downloading", 2_500_000, "B", done=500_000) as task:
+        task.advance(1_000_000)
+        progress._progress.refresh()
+        task.advance(1)
+        progress._progress.refresh()
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.getvalue())
+    assert "1.5 MB/2.5 MB" in shown
+    assert re.search(r"\d B/s|\d [kMG]B/s", shown)
+
+
+def test_bytes_of_unknown_number(terminal):
+    with bars() as progress, progress.task("downloading", None, "B") as task:
+        task.advance(1_000)
+        progress._progress.refresh()
+    assert "1.0 kB/?" in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.getvalue())
+
+
 @pytest.mark.usefixtures("terminal")
 def test_a_bar_goes_when_its_block_fails():
     with bars() as progress:

@@ -1,9 +1,11 @@
 """Class names, known and unknown."""
 
+import hashlib
+
 import pytest
 
-from kinema.core.errors import DataError, WeightsError
-from kinema.core.labels import LabelMap
+from kinema.core.errors import DataError, UsageError, WeightsError
+from kinema.core.labels import LabelMap, list_published_labels, published_labels
 
 
 def test_names_and_indices():
@@ -54,3 +56,56 @@ def test_unknown_names_are_not_invented(ask):
 )
 def test_repr_is_short(labels, text):
     assert repr(labels) == text
+
+
+# data set: classes, the first, one further down with its index, the last
+PUBLISHED = {
+    "activitynet200": (200, "Applying sunscreen", (8, "Blow-drying hair"), "Playing badminton"),
+    "hmdb51": (51, "brush_hair", (7, "dive"), "wave"),
+    "kinetics400": (400, "abseiling", (374, "using remote controller (not gaming)"), "zumba"),
+    "kinetics600": (600, "abseiling", (17, "backflip (human)"), "zumba"),
+    "kinetics700": (700, "abseiling", (13, "arresting"), "zumba"),
+    "moments_in_time": (339, "clapping", (1, "praying"), "typing"),
+    "stair_actions": (100, "drinking", (5, "washing_hands"), "smiling"),
+    "ucf101": (101, "ApplyEyeMakeup", (16, "BoxingPunchingBag"), "YoYo"),
+}
+
+
+def test_every_published_list_is_checked_here():
+    assert list_published_labels() == sorted(PUBLISHED)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_lists_keep_their_order(name):
+    count, first, (index, inner), last = PUBLISHED[name]
+    labels = published_labels(name)
+    names = labels.require()
+    assert labels.count == count
+    assert len({label.casefold() for label in names}) == count
+    assert all(label and label == label.strip() for label in names)
+    assert (names[0], names[index], names[-1]) == (first, inner, last)
+
+
+@pytest.mark.parametrize(
+    ("name", "git_blob"),
+    [
+        # google-deepmind/kinetics-i3d: data/label_map.txt and data/label_map_600.txt; the first is also
+        # class_names_list of kenshohara/video-classification-3d-cnn-pytorch.
+        ("kinetics400", "cdaafcb1415eee46483561e78cb4747cce76a933"),
+        ("kinetics600", "639e9c91fa8a941ea57942872fae55628d590b42"),
+    ],
+)
+def test_lists_are_those_of_the_weights_published_with_them(name, git_blob):
+    text = "".join(f"{label}\n" for label in published_labels(name).require()).encode()
+    assert hashlib.sha1(b"blob %d\0" % len(text) + text).hexdigest() == git_blob
+
+
+def test_kinetics400_is_numbered_as_torchvision_does():
+    from torchvision.models.video.resnet import R3D_18_Weights
+
+    assert list(published_labels("kinetics400").require()) == R3D_18_Weights.DEFAULT.meta["categories"]
+
+
+def test_an_unknown_list_is_answered_with_the_nearest():
+    with pytest.raises(UsageError, match="did you mean 'kinetics400'"):
+        published_labels("kinetics-400")

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import torch
 
+from kinema.core.cache import cache_folder
 from kinema.core.errors import DataError, MediaError, UsageError
 from kinema.core.progress import Silent
 from kinema.datasets import cache as cache_module
-from kinema.datasets.cache import FrameCache, cache_folder
+from kinema.datasets.cache import FrameCache
 from kinema.datasets.sample import Sample
 from kinema.video.file import VideoFile
 from kinema.video.writer import VideoWriter

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
+from rich.filesize import decimal
 from rich.markup import escape
 from rich.progress import (
     BarColumn,
@@ -67,12 +68,25 @@ def show_error(error: KinemaError) -> None:
         stderr.print(f"[bold]next:[/] {escape(error.next_step)}")
 
 
+class _Count(MofNCompleteColumn):
+    """Steps done of steps in all; bytes as people count them."""
+
+    def render(self, task: Task) -> Text:
+        if task.fields["unit"] != "B":
+            return super().render(task)
+        total = "?" if task.total is None else decimal(int(task.total))
+        return Text(f"{decimal(int(task.completed))}/{total}", style="progress.download")
+
+
 class _Rate(ProgressColumn):
     """Steps a second, in the unit of the task."""
 
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
-        return Text("" if speed is None else f"{speed:.0f} {task.fields['unit']}/s", style="cyan")
+        if speed is None:
+            return Text("")
+        amount = decimal(int(speed)) if task.fields["unit"] == "B" else f"{speed:.0f} {task.fields['unit']}"
+        return Text(f"{amount}/s", style="cyan")
 
 
 class _Bar:
@@ -100,9 +114,9 @@ class Bars:
         self._progress = progress
 
     @contextmanager
-    def task(self, description: str, total: int | None, unit: str) -> Iterator[_Bar]:
+    def task(self, description: str, total: int | None, unit: str, done: int = 0) -> Iterator[_Bar]:
         """A bar that goes when its block ends."""
-        number = self._progress.add_task(escape(description), total=total, unit=unit, note="")
+        number = self._progress.add_task(escape(description), total=total, completed=done, unit=unit, note="")
         try:
             yield _Bar(self._progress, number)
         finally:
@@ -120,7 +134,7 @@ def bars() -> Iterator[Bars]:
         SpinnerColumn(),
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
-        MofNCompleteColumn(),
+        _Count(),
         _Rate(),
         TimeElapsedColumn(),
         TextColumn("left"),

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from importlib.resources import files
 
-from kinema.core.errors import DataError, WeightsError, nearest
+from kinema.core.errors import DataError, UsageError, WeightsError, nearest
 
-__all__ = ["LabelMap"]
+__all__ = ["LabelMap", "list_published_labels", "published_labels"]
+
+_CLASSES = files("kinema.core.classes")
 
 
 @dataclass(frozen=True)
@@ -78,3 +81,22 @@ class LabelMap:
             return f"LabelMap({self.count} unknown)"
         head = ", ".join(self.names[:3])
         return f"LabelMap({self.count}: {head}{', …' if self.count > 3 else ''})"
+
+
+def list_published_labels() -> list[str]:
+    """The names that `published_labels` takes, sorted."""
+    return sorted(entry.name.removesuffix(".txt") for entry in _CLASSES.iterdir() if entry.name.endswith(".txt"))
+
+
+def published_labels(name: str) -> LabelMap:
+    """The classes of a public data set in the index order its publisher gives, such as of `kinetics400`.
+
+    Weights trained on a data set need not number its classes in this order.
+
+    Raises:
+        UsageError: no list of that name comes with kinema; the nearest is named.
+    """
+    known = list_published_labels()
+    if name not in known:
+        raise UsageError(f"no list of classes named '{name}'{nearest(name, known)}", allowed=", ".join(known))
+    return LabelMap.of(_CLASSES.joinpath(f"{name}.txt").read_text(encoding="utf-8").splitlines())

@@ -21,8 +21,8 @@ class Task(Protocol):
 class Progress(Protocol):
     """Where bars and log lines go."""
 
-    def task(self, description: str, total: int | None, unit: str) -> AbstractContextManager[Task]:
-        """A bar of `total` steps (None: unknown), whose rate is shown in `unit` a second."""
+    def task(self, description: str, total: int | None, unit: str, done: int = 0) -> AbstractContextManager[Task]:
+        """A bar of `total` steps (None: unknown), of which `done` were done before; `unit` "B" counts bytes."""
 
     def log(self, message: str) -> None:
         """A line for a person to read, kept above the bars."""
@@ -36,7 +36,7 @@ class _SilentTask:
 class Silent:
     """Shows nothing; the default where a library user passes no Progress."""
 
-    def task(self, description: str, total: int | None, unit: str) -> AbstractContextManager[Task]:
+    def task(self, description: str, total: int | None, unit: str, done: int = 0) -> AbstractContextManager[Task]:
         """A bar nobody sees."""
         return nullcontext(_SilentTask())
 

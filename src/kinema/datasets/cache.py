@@ -25,27 +25,20 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from kinema.core.atomic import replacing
+from kinema.core.cache import cache_folder
 from kinema.core.errors import DataError, MediaError, UsageError
 from kinema.core.progress import Progress
 from kinema.datasets.sample import Sample
 from kinema.video.file import VideoFile
 from kinema.video.frame import Frames
 
-__all__ = ["CachedVideo", "FrameCache", "cache_folder"]
+__all__ = ["CachedVideo", "FrameCache"]
 
 # Raised whenever decoding or scaling changes what a frame looks like, so that old files go unused.
 _FORMAT = 1
 
 # Threads that made room at the same time would each take the same files for it.
 _KEEPING = threading.Lock()
-
-
-def cache_folder() -> Path:
-    """Where kinema keeps what it can make again."""
-    chosen = os.environ.get("KINEMA_CACHE")
-    if chosen:
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kinema"
 
 
 @dataclass(frozen=True, repr=False)
