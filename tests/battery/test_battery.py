@@ -11,9 +11,14 @@ from kinema.models.weights import ModelCard, load_weights, replace_head, save_we
 from kinema.models.zoo import create_model, describe, find_row, list_models
 
 # Some test of theirs runs for seconds; they repeat the blocks of a smaller one.
-DEEP = {"resnet3d_34", "resnet3d_101", "resnet3d_152", "resnet3d_200"}
+DEEP = {"resnet3d_34", "resnet3d_101", "resnet3d_152", "resnet3d_200"} | {
+    "densenet3d_169",
+    "densenet3d_201",
+    "densenet3d_264",
+}
+DEEP |= {"r2plus1d_18", "mvit_v2_s", "swin3d_s", "swin3d_b"}
 # Smaller layers, the same structure, in a fraction of the time.
-NARROW = {"widen_factor": 0.25}
+NARROW = {"widen_factor": 0.25, "growth_rate": 8}
 CLASSES = 5
 
 pytestmark = pytest.mark.parametrize(

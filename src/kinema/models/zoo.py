@@ -11,7 +11,16 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from kinema.core.errors import UsageError, nearest
-from kinema.models import i3d, preact_resnet3d, resnet2p1d, resnet3d, resnext3d, wide_resnet3d
+from kinema.models import (
+    c3d,
+    densenet3d,
+    i3d,
+    preact_resnet3d,
+    resnet2p1d,
+    resnet3d,
+    resnext3d,
+    wide_resnet3d,
+)
 from kinema.models.model import Option, OptionValue, VideoModel
 from kinema.models.row import TABLE_CLASSES, ModelRow
 
@@ -95,6 +104,8 @@ _FAMILIES: tuple[tuple[ModelRow, ...], ...] = (
     wide_resnet3d.ROWS,
     resnext3d.ROWS,
     i3d.ROWS,
+    densenet3d.ROWS,
+    c3d.ROWS,
 )
 
 
