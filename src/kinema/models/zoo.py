@@ -19,6 +19,7 @@ from kinema.models import (
     resnet2p1d,
     resnet3d,
     resnext3d,
+    torchvision_video,
     wide_resnet3d,
 )
 from kinema.models.model import Option, OptionValue, VideoModel
@@ -106,6 +107,7 @@ _FAMILIES: tuple[tuple[ModelRow, ...], ...] = (
     i3d.ROWS,
     densenet3d.ROWS,
     c3d.ROWS,
+    torchvision_video.ROWS,
 )
 
 
@@ -202,7 +204,8 @@ def describe(
 
     def remember(stage: str, last_module: str) -> None:
         def hook(_module: object, _inputs: object, output: torch.Tensor | Sequence[torch.Tensor]) -> None:
-            streams = (output,) if isinstance(output, torch.Tensor) else output
+            given = (output,) if isinstance(output, torch.Tensor) else output
+            streams = (stream for stream in given if isinstance(stream, torch.Tensor))  # some give sizes as well
             shapes[stage] = tuple(tuple(stream.shape[1:]) for stream in streams)
 
         model.get_submodule(last_module).register_forward_hook(hook)
