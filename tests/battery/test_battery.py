@@ -11,7 +11,22 @@ from kinema.models.weights import ModelCard, load_weights, replace_head, save_we
 from kinema.models.zoo import create_model, describe, find_row, list_models
 
 # Some test of theirs runs for seconds; they repeat the blocks of a smaller one.
-DEEP = {"resnet3d_34", "resnet3d_101", "resnet3d_152", "resnet3d_200"} | {
+DEEP = {
+    "resnet3d_34",
+    "resnet3d_101",
+    "resnet3d_152",
+    "resnet3d_200",
+    "preact_resnet3d_34",
+    "preact_resnet3d_101",
+    "preact_resnet3d_152",
+    "preact_resnet3d_200",
+    "resnet2p1d_34",
+    "resnet2p1d_101",
+    "resnet2p1d_152",
+    "resnet2p1d_200",
+    "resnext3d_101",
+    "resnext3d_152",
+} | {
     "densenet3d_169",
     "densenet3d_201",
     "densenet3d_264",
