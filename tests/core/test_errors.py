@@ -14,6 +14,7 @@ from kinema.core.errors import (
     UsageError,
     WeightsError,
     nearest,
+    shortened,
 )
 
 
@@ -73,3 +74,11 @@ def test_media_errors_survive_the_way_from_a_worker_process():
 )
 def test_nearest(word, told):
     assert nearest(word, ["shortcut", "dropout"]) == told
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [((), "none"), (["a"], "a"), (["a", "b", "c"], "a, b, c"), ("abcd", "a, b, c, … and 1 more")],
+)
+def test_shortened(names, told):
+    assert shortened(names, most=3) == told

@@ -118,6 +118,19 @@ def test_half_precision_is_read_as_float32(saved, tmp_path):
     assert {parameter.dtype for parameter in load_model(half).parameters()} == {torch.float32}
 
 
+def test_double_precision_is_read_exactly_where_asked_for(saved, tmp_path):
+    _, model = saved
+    double = small().double()
+    path = tmp_path / "double.safetensors"
+    save_weights(path, double, card_of(model))
+
+    back = load_model(path, dtype=torch.float64)
+
+    assert {parameter.dtype for parameter in back.parameters()} == {torch.float64}
+    assert back.bn1.num_batches_tracked.dtype == torch.int64
+    assert all(torch.equal(tensor, back.state_dict()[name]) for name, tensor in double.state_dict().items())
+
+
 def test_unknown_labels_stay_unknown(tmp_path):
     model, path = small(), tmp_path / "w.safetensors"
     save_weights(path, model, card_of(model, labels=LabelMap.unknown(2)))
@@ -208,6 +221,7 @@ def test_files_that_are_no_weights_are_named(saved, spoil, told):
         with pytest.raises(WeightsError, match=f"best.safetensors {told}") as caught:
             read(path)
         assert caught.value.next_step
+        assert ("kinema models convert" in caught.value.next_step) == ("pickle" in told)
 
 
 def test_a_pickle_is_never_opened(saved, tmp_path):
@@ -228,7 +242,7 @@ def test_safetensors_of_another_program(saved, metadata):
     save_file({"a.weight": torch.zeros(2)}, path, metadata=metadata)
     with pytest.raises(WeightsError, match=r"of another program; tensors: a\.weight") as caught:
         load_weights(path)
-    assert "save_weights" in caught.value.next_step
+    assert caught.value.next_step == f"kinema models convert {path} -o OUT.safetensors"
 
 
 def rewrite(path, change):

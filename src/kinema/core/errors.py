@@ -14,7 +14,7 @@ allowed, and what to do next; `str(error)` joins them as three lines.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -27,6 +27,7 @@ __all__ = [
     "UsageError",
     "WeightsError",
     "nearest",
+    "shortened",
 ]
 
 
@@ -110,6 +111,13 @@ def nearest(word: str, candidates: Iterable[str]) -> str:
     """`"; did you mean 'X'?"` for the candidate closest to `word`, or the empty string."""
     close = get_close_matches(word, list(candidates), n=1, cutoff=0.5)
     return f"; did you mean '{close[0]}'?" if close else ""
+
+
+def shortened(names: Sequence[str], most: int = 8) -> str:
+    """The first of `names`, and how many more there are; "none" where there are none."""
+    if not names:
+        return "none"
+    return ", ".join(names[:most]) + (f", … and {len(names) - most} more" if len(names) > most else "")
 
 
 def _media_error(path: Path | str, reason: str, allowed: str, next_step: str) -> MediaError:

@@ -7,10 +7,6 @@ from pathlib import Path
 
 __all__ = ["what_is"]
 
-_CONVERT = (
-    "load it where you trust it, put its tensors into a network of kinema.create_model "
-    "and write that with kinema.models.weights.save_weights"
-)
 _AGAIN = "get the file again: copy or download it anew and compare its size with the source's"
 _CHOOSE = "give a .safetensors file that kinema wrote, such as best.safetensors of a run"
 
@@ -27,10 +23,11 @@ def what_is(path: Path) -> tuple[str, str]:
     except OSError as error:
         return f"not readable: {error.strerror or error}", "check who may read it"
     size, promised = path.stat().st_size, _promised_size(path, start)
+    convert = f"kinema models convert {path} -o OUT.safetensors, which runs nothing of it"
     guesses = (
         (size == 0, "empty (0 bytes)", _AGAIN),
-        (start[:4] == b"PK\3\4", "a zip archive, as torch.save writes: a pickle, which may run code", _CONVERT),
-        (start[:1] == b"\x80" and start[1:2] in b"\2\3\4\5", "a pickle, which may run code", _CONVERT),
+        (start[:4] == b"PK\3\4", "a zip archive, as torch.save writes: a pickle, which may run code", convert),
+        (start[:1] == b"\x80" and start[1:2] in b"\2\3\4\5", "a pickle, which may run code", convert),
         (promised > size, f"cut off: a safetensors file of {promised} bytes, of which {size} are there", _AGAIN),
         (start.lstrip()[:1] == b"<", "a web page, perhaps what a download answered with", _AGAIN),
         (_is_text(start), "a text file", _CHOOSE),

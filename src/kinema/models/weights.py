@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from kinema.core.atomic import replacing
-from kinema.core.errors import DataError, KinemaError, UsageError, WeightsError
+from kinema.core.errors import DataError, KinemaError, UsageError, WeightsError, shortened
 from kinema.core.labels import LabelMap
 from kinema.core.spec import InputSpec
 from kinema.models.model import Option, OptionValue, VideoModel
@@ -192,10 +192,10 @@ def read_card(path: Path | str) -> ModelCard:
     if _ENTRY not in metadata:
         entries = ", ".join(sorted(metadata)) or "none"
         raise WeightsError(
-            f"{path} is a safetensors file of another program; tensors: {_head(tensors)}; header entries: {entries}",
+            f"{path} is a safetensors file of another program; tensors: {shortened(tensors)}; "
+            f"header entries: {entries}",
             allowed=f"weights whose header has the entry '{_ENTRY}'",
-            next_step="build the network with kinema.create_model, load the tensors into it and write it "
-            "with kinema.models.weights.save_weights",
+            next_step=f"kinema models convert {path} -o OUT.safetensors",
         )
     try:
         return _Header.model_validate_json(metadata[_ENTRY]).card
@@ -209,11 +209,15 @@ def read_card(path: Path | str) -> ModelCard:
         ) from error
 
 
-def load_weights(path: Path | str) -> Weights:
+def load_weights(path: Path | str, *, dtype: torch.dtype = torch.float32) -> Weights:
     """Read a network and its card.
 
+    Args:
+        path: a weights file of kinema.
+        dtype: floating precision of the network, whatever precision the file stores.
+
     Returns:
-        The network in evaluation mode, float32 on the CPU, whatever precision the file stores.
+        The network in evaluation mode, on the CPU.
 
     Raises:
         WeightsError: the file is none of kinema's, or its tensors do not fit its own card.
@@ -229,13 +233,13 @@ def load_weights(path: Path | str) -> Weights:
             next_step="use the version of kinema that wrote the file, or a newer one",
         ) from error
     _require_fit(str(path), tensors, model.state_dict())
-    model.to_empty(device="cpu").load_state_dict(tensors)
+    model.to(dtype).to_empty(device="cpu").load_state_dict(tensors)
     return Weights(model.eval(), card)
 
 
-def load_model(path: Path | str) -> VideoModel:
-    """The bare network of a weights file, in evaluation mode; errors as for `load_weights`."""
-    return load_weights(path).model
+def load_model(path: Path | str, *, dtype: torch.dtype = torch.float32) -> VideoModel:
+    """The bare network of a weights file, in evaluation mode; arguments and errors as for `load_weights`."""
+    return load_weights(path, dtype=dtype).model
 
 
 def replace_head(model: VideoModel, num_classes: int) -> HeadChange:
@@ -308,7 +312,7 @@ def _bad_header(path: Path | str, error: ValidationError) -> WeightsError:
     else:
         next_step = "get the file again, or write it again from its source"
     return WeightsError(
-        f"the header of {path} is not as kinema writes it: {_head(problems)}",
+        f"the header of {path} is not as kinema writes it: {shortened(problems)}",
         allowed="an unaltered weights file of kinema",
         next_step=next_step,
     )
@@ -337,15 +341,9 @@ def _require_fit(what: str, given: Mapping[str, torch.Tensor], wanted: Mapping[s
         return
     matched = len(wanted) - len(missing) - len(misshapen)
     parts = [("missing", missing), ("left over", left_over), ("other shape", misshapen)]
-    listing = "\n".join(f"  {title} ({len(names)}): {_head(names)}" for title, names in parts if names)
+    listing = "\n".join(f"  {title} ({len(names)}): {shortened(names)}" for title, names in parts if names)
     raise WeightsError(
         f"{what}: the tensors do not fit; {matched} of {len(wanted)} match\n{listing}",
         allowed="every tensor of the network, and no other",
         next_step="check the architecture, its options, the channels and the number of classes",
     )
-
-
-def _head(names: list[str], most: int = 8) -> str:
-    if not names:
-        return "none"
-    return ", ".join(names[:most]) + (f", … and {len(names) - most} more" if len(names) > most else "")
