@@ -14,6 +14,7 @@ from kinema.core.errors import UsageError, nearest
 from kinema.models import (
     c3d,
     densenet3d,
+    dymsta,
     i3d,
     preact_resnet3d,
     resnet2p1d,
@@ -118,7 +119,8 @@ def _by_name(rows: tuple[ModelRow, ...]) -> dict[str, ModelRow]:
     return table
 
 
-_ZOO = _by_name(tuple(chain.from_iterable(_FAMILIES)))
+_BACKBONES = _by_name(tuple(chain.from_iterable(_FAMILIES)))
+_ZOO = _by_name((*_BACKBONES.values(), *dymsta.rows(_BACKBONES)))
 
 
 def list_models() -> list[str]:
