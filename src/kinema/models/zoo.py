@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from kinema.core.errors import UsageError, nearest
 from kinema.models import (
+    bottleneck_resnet,
     c3d,
     densenet3d,
     dymsta,
@@ -20,8 +21,10 @@ from kinema.models import (
     resnet2p1d,
     resnet3d,
     resnext3d,
+    slowfast,
     torchvision_video,
     wide_resnet3d,
+    x3d,
 )
 from kinema.models.model import Option, OptionValue, VideoModel
 from kinema.models.row import TABLE_CLASSES, ModelRow
@@ -109,6 +112,9 @@ _FAMILIES: tuple[tuple[ModelRow, ...], ...] = (
     densenet3d.ROWS,
     c3d.ROWS,
     torchvision_video.ROWS,
+    bottleneck_resnet.ROWS,
+    slowfast.ROWS,
+    x3d.ROWS,
 )
 
 
