@@ -1,0 +1,1 @@
+"""Weights that other projects published, read into networks of the zoo."""

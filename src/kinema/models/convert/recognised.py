@@ -1,0 +1,97 @@
+"""What the names and shapes of foreign tensors show; each source's file has a `recognise` that answers with it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+
+from kinema.core.spec import InputSpec
+from kinema.models.model import OptionValue
+from kinema.models.zoo import create_model, list_models
+
+__all__ = ["Layout", "Recognised", "by_layout", "count_blocks", "is_conv3d", "length_of"]
+
+
+@dataclass(frozen=True)
+class Recognised:
+    """A network recognised in a set of tensors.
+
+    Attributes:
+        source: the project whose names these are, in words.
+        architectures: names in the zoo; several where a file cannot tell them apart.
+        tensors: the tensors under kinema's names and in its layout.
+        in_channels: channels C of a clip.
+        num_classes: K; None where the head is not there.
+        options: those that shapes show; the others are the user's to give.
+        original: what a tensor was called before, by its name in `tensors`, where that differs.
+        skipped: names of tensors that belong to training and not to the network.
+        input: what the network was trained on; None is what its row in the zoo says.
+        input_reason: why it is that one, in words.
+    """
+
+    source: str
+    architectures: tuple[str, ...]
+    tensors: Mapping[str, torch.Tensor]
+    in_channels: int
+    num_classes: int | None
+    options: Mapping[str, OptionValue] = field(default_factory=dict)
+    original: Mapping[str, str] = field(default_factory=dict)
+    skipped: tuple[str, ...] = ()
+    input: InputSpec | None = None
+    input_reason: str = ""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Networks that have some names in common and are told apart by all of them.
+
+    Attributes:
+        first: weight of their first convolution, over space and time.
+        mark: another tensor that each of them has.
+        head: weight of their last layer, whose length is the number of classes.
+        architectures: their names in the zoo.
+    """
+
+    first: str
+    mark: str
+    head: str
+    architectures: tuple[str, ...]
+
+
+def by_layout(tensors: Mapping[str, torch.Tensor], source: str, layouts: Iterable[Layout]) -> Recognised | None:
+    """The networks of the first layout that fits, of which the most tensors are there; None if none fits."""
+    for layout in layouts:
+        if not (is_conv3d(tensors, layout.first) and layout.mark in tensors):
+            continue
+        in_channels, num_classes = tensors[layout.first].shape[1], length_of(tensors, layout.head)
+        known = [name for name in layout.architectures if name in list_models()]
+        matches = {name: _matches(tensors, name, num_classes or 1, in_channels) for name in known}
+        closest = tuple(name for name in known if matches[name] == max(matches.values()))
+        return Recognised(source, closest, tensors, in_channels, num_classes)
+    return None
+
+
+def _matches(tensors: Mapping[str, torch.Tensor], architecture: str, num_classes: int, in_channels: int) -> int:
+    with torch.device("meta"):
+        wanted = create_model(architecture, num_classes, in_channels).state_dict()
+    return sum(name in tensors and tensors[name].shape == tensor.shape for name, tensor in wanted.items())
+
+
+def is_conv3d(tensors: Mapping[str, torch.Tensor], name: str) -> bool:
+    """Whether `name` is the weight of a convolution over space and time: (out, in, kT, kH, kW)."""
+    return name in tensors and tensors[name].ndim == 5
+
+
+def length_of(tensors: Mapping[str, torch.Tensor], name: str) -> int | None:
+    """Length of the first axis of tensor `name`; None where it is not there."""
+    return len(tensors[name]) if name in tensors else None
+
+
+def count_blocks(names: Iterable[str], layer: str) -> int:
+    """How many numbered blocks stand under `layer`: for "layer1" one more than the largest N of "layer1.N.…"."""
+    pattern = re.compile(rf"{re.escape(layer)}\.(\d+)\.")
+    numbers = [int(found[1]) for found in map(pattern.match, names) if found]
+    return max(numbers, default=-1) + 1
