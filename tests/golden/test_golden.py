@@ -57,6 +57,7 @@ GOLDENS = {
 }
 # One network a family and option in `make test`; the deeper ones repeat the same code for longer.
 DEEP = {"r3d34", "r3d34_shortcutA", "r3d101", "r3d152", "r3d200", "preact200", "resnext101", "densenet201"}
+DEEP |= {"tv_mvit_v1_b", "tv_mvit_v2_s"}
 
 
 class Recorded:
