@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from kinema.core.version import __version__
     from kinema.inference.predictor import Predictor, load
     from kinema.inference.result import Prediction
-    from kinema.models.weights import load_model
+    from kinema.models.published import load_model
     from kinema.models.zoo import create_model, list_models
     from kinema.video.frame import Frames
 
@@ -51,7 +51,7 @@ _HOME = {
     "create_model": "kinema.models.zoo",
     "list_models": "kinema.models.zoo",
     "load": "kinema.inference.predictor",
-    "load_model": "kinema.models.weights",
+    "load_model": "kinema.models.published",
 }
 
 

@@ -86,7 +86,7 @@ def examine(
     """Test a weights file on one split of a data set.
 
     Args:
-        weights: a file of kinema.
+        weights: a file of kinema, or published weights by name.
         data: folder of class folders or manifest CSV.
         split: `train`, `val`, `test` or `all`. Where the data set does not name its splits, the one
             that the weights were trained with is made again.
@@ -102,7 +102,7 @@ def examine(
     """
     if split not in _CALLED:
         raise UsageError(f"--split {split}{nearest(split, _CALLED)}", allowed=", ".join(_CALLED))
-    predictor = load(weights, device=device)
+    predictor = load(weights, device=device, progress=progress)
     manifest = read_manifest(data, min_classes=1)
     chosen, said, notes = _choose(manifest, predictor.card, split)
     cache = FrameCache(predictor.card.input.short_side_px)

@@ -20,6 +20,7 @@ from kinema.inference.aggregate import video_probabilities
 from kinema.inference.events import EventRule, events_in
 from kinema.inference.result import Prediction, Window
 from kinema.models.model import VideoModel
+from kinema.models.published import weights_path
 from kinema.models.weights import ModelCard, load_weights
 from kinema.transforms.presets import EvalTransform
 from kinema.video.frame import Frames
@@ -111,13 +112,19 @@ class Predictor:
         return f"Predictor({self.card.architecture}, {self.card.labels}, on {self.device})"
 
 
-def load(path: str | Path, *, device: str = "auto") -> Predictor:
-    """The predictor of a kinema weights file.
+def load(given: str | Path, *, device: str = "auto", progress: Progress | None = None) -> Predictor:
+    """The predictor of a kinema weights file, or of published weights.
+
+    Args:
+        given: path of a weights file, or a name of `kinema models list --weights`.
+        device: as for `Predictor`.
+        progress: where a download draws its bar.
 
     Raises:
-        WeightsError: the file is not one, or is damaged.
+        WeightsError: the file is not one, or is damaged; or published weights cannot be fetched.
+        UsageError: neither a path nor a known name, or no such device.
     """
-    weights = load_weights(Path(path))
+    weights = load_weights(weights_path(given, progress=progress))
     return Predictor(weights.model, weights.card, device=device)
 
 

@@ -1,0 +1,1 @@
+"""What is known about weights that others published: one file a publisher."""
