@@ -14,6 +14,7 @@ from kinema.core.errors import UsageError, nearest
 from kinema.models import (
     bottleneck_resnet,
     c3d,
+    cnn_lstm,
     densenet3d,
     dymsta,
     i3d,
@@ -23,6 +24,7 @@ from kinema.models import (
     resnext3d,
     slowfast,
     torchvision_video,
+    two_stream,
     wide_resnet3d,
     x3d,
 )
@@ -109,6 +111,8 @@ _FAMILIES: tuple[tuple[ModelRow, ...], ...] = (
     wide_resnet3d.ROWS,
     resnext3d.ROWS,
     i3d.ROWS,
+    cnn_lstm.ROWS,
+    two_stream.ROWS,
     densenet3d.ROWS,
     c3d.ROWS,
     torchvision_video.ROWS,
