@@ -74,7 +74,8 @@ class VideoModel(nn.Module, ABC):
     def truncate(self, last: str) -> None:
         """Keep the trunk up to stage `last`, in place: later stages and the head are deleted.
 
-        What is left answers `forward_features`; it has no logits any more.
+        What is left answers `forward_features`; it has no logits any more. `trunk` becomes an
+        attribute of this network, so a family with a `forward_features` of its own runs `self.trunk`.
 
         Raises:
             UsageError: the trunk has no such stage; the nearest is named.

@@ -161,13 +161,13 @@ class SlowFast(VideoModel):
             until: a stage of the trunk, the last one to be run. From `stem` to `res4` it gives the
                 slow pathway with what has joined it from the fast one.
         """
-        *pathways, join, _head = self.blocks
-        streams: Streams = (slow_frames(clips), clips)
-        for stage, block in zip(self.trunk, pathways, strict=True):
-            streams = block(streams)
-            if stage == until and stage != "res5":
-                return streams[0]
-        return join(streams)  # type: ignore[no-any-return]
+        streams: Streams | torch.Tensor = (slow_frames(clips), clips)
+        for stage, modules in self.trunk.items():
+            for name in modules:
+                streams = self.get_submodule(name)(streams)
+            if stage == until:
+                break
+        return streams if isinstance(streams, torch.Tensor) else streams[0]
 
     def forward_head(self, features: torch.Tensor) -> torch.Tensor:
         """(N, features, ⌈T/4⌉, H', W') to logits (N, K)."""
