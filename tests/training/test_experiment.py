@@ -3,12 +3,17 @@ import json
 import shutil
 
 import pytest
+import torch
 
 from kinema.core.errors import BrokenFilesError, TrainingError, UsageError
 from kinema.datasets.manifest import read_manifest
-from kinema.models.weights import read_card
+from kinema.models.download import RemoteFile
+from kinema.models.published import downloads_folder
+from kinema.models.records import lookup
+from kinema.models.records.record import ClassSet, Licence, WeightsRecord
+from kinema.models.weights import load_weights, read_card
 from kinema.training import experiment
-from kinema.training.config import make_config
+from kinema.training.config import load_recipe, make_config
 from kinema.training.experiment import begin, train
 
 SETTINGS = {
@@ -128,6 +133,41 @@ def test_weights_bring_their_network_along(tiny_run, grouped, tmp_path):
     card = read_card(outcome.weights[0])
     assert (card.architecture, card.options["widen_factor"], card.input.size_px) == ("resnet3d_10", 0.125, 32)
     assert card.provenance["started_from"] == "best.safetensors"
+
+
+def test_weights_may_be_published_ones_by_name(tiny_run, grouped, tmp_path, monkeypatch):
+    read = load_weights(tiny_run / "best.safetensors")
+    record = WeightsRecord(
+        name="resnet3d_10-rendered",
+        architecture="resnet3d_10",
+        publisher="somebody",
+        files=(RemoteFile("tiny.pth", page="https://example.org"),),
+        classes=ClassSet("rendered", 2),
+        licence=Licence("MIT"),
+        options=read.card.options,
+        fed=read.card.input,
+    )
+    monkeypatch.setitem(lookup._TABLE, record.name, record)
+    monkeypatch.setenv("KINEMA_CACHE", str(tmp_path / "cache"))
+    downloads_folder().mkdir(parents=True)
+    torch.save(read.model.state_dict(), downloads_folder() / "tiny.pth")
+
+    outcome = begin({"data": grouped, "weights": record.name, "epochs": 1}, out=tmp_path / "run")
+
+    assert read_card(outcome.weights[0]).provenance["started_from"] == "resnet3d_10-rendered.safetensors"
+    assert load_recipe(tmp_path / "run" / "config.yaml")["weights"] == record.name  # as on any other machine
+    again = experiment.resume(tmp_path / "run", {"weights": record.name})
+    assert again.weights == outcome.weights
+    with pytest.raises(UsageError, match="beside --resume"):
+        experiment.resume(tmp_path / "run", {"weights": "resnet3d_18-kinetics700"})
+
+
+def test_a_run_finds_the_file_it_started_from_wherever_it_is_resumed(tiny_run, grouped, tmp_path, monkeypatch):
+    shutil.copyfile(tiny_run / "best.safetensors", tmp_path / "start.safetensors")
+    monkeypatch.chdir(tmp_path)
+    begin({"data": grouped, "weights": "start.safetensors", "epochs": 1}, out=tmp_path / "run")
+    assert load_recipe(tmp_path / "run" / "config.yaml")["weights"] == str(tmp_path / "start.safetensors")
+    experiment.resume(tmp_path / "run", {"weights": "start.safetensors"})
 
 
 def test_weights_of_another_modality_are_refused(tiny_run, grouped, tmp_path):

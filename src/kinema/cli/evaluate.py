@@ -14,7 +14,7 @@ __all__ = ["evaluate"]
 
 
 def evaluate(
-    weights: Annotated[Path, typer.Argument(help="A weights file of kinema.")],
+    weights: Annotated[str, typer.Argument(help="Weights file, or a name of `kinema models list --weights`.")],
     data: Annotated[Path, typer.Argument(help="Folder of class folders, or manifest CSV.")],
     split: Annotated[str, typer.Option(help="test, val, train or all.")] = "test",
     stride: Annotated[int | None, typer.Option(min=1, help="Frames from window to window. [half a window]")] = None,

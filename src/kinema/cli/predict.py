@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,7 +13,7 @@ __all__ = ["predict"]
 
 
 def predict(
-    weights: Annotated[Path, typer.Argument(help="A weights file of kinema.")],
+    weights: Annotated[str, typer.Argument(help="Weights file, or a name of `kinema models list --weights`.")],
     sources: Annotated[list[str], typer.Argument(help="Files, globs, folders or stream URLs.", metavar="SOURCE...")],
     window: Annotated[int | None, typer.Option(min=1, help="Frames a window. [those of the weights]")] = None,
     stride: Annotated[int | None, typer.Option(min=1, help="Frames from window to window. [half a window]")] = None,
@@ -38,7 +37,8 @@ def predict(
     from kinema.video.source import expand
 
     rule = EventRule(enter, leave, min_seconds, merge_seconds)
-    predictor = load(weights, device=device)
+    with bars() as progress:
+        predictor = load(weights, device=device, progress=progress)
     failed = 0
     for source in expand(sources):
         try:

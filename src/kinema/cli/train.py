@@ -12,13 +12,14 @@ from kinema.cli.render_results import show_outcome
 
 __all__ = ["train"]
 
+_WEIGHTS_HELP = "Start from a weights file, or a name of `kinema models list --weights`."
 _SPLIT_HELP = "What is kept together: auto, column, group or random. [auto]"
 
 
 def train(
     data: Annotated[Path | None, typer.Argument(help="Folder of class folders, or manifest CSV.")] = None,
     model: Annotated[str | None, typer.Option(help="Network; see `kinema models list`.")] = None,
-    weights: Annotated[Path | None, typer.Option(help="Weights file to start from.")] = None,
+    weights: Annotated[str | None, typer.Option(help=_WEIGHTS_HELP)] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the clips.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Clips a step.")] = None,
     frames: Annotated[int | None, typer.Option(help="Frames a clip.")] = None,

@@ -73,7 +73,7 @@ class Examination:
 
 
 def examine(
-    weights: Path,
+    weights: str | Path,
     data: Path,
     *,
     split: str,
@@ -120,7 +120,7 @@ def examine(
         progress=progress,
     )
     if out is not None:
-        write_examination(out, found, report_of(f"{weights.name} on {data.name}", found, predictor.card))
+        write_examination(out, found, report_of(f"{Path(weights).name} on {data.name}", found, predictor.card))
     return found
 
 

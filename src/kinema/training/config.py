@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
 from kinema.core.atomic import replacing
@@ -42,6 +42,10 @@ _STATISTICS: dict[Modality, tuple[tuple[float, ...], tuple[float, ...]]] = {
 }
 
 
+def _as_text(value: Any) -> Any:
+    return str(value) if isinstance(value, Path) else value
+
+
 class TrainConfig(BaseModel):
     """One run. Field descriptions are the documentation (`kinema train --help` and docs/how-to show them)."""
 
@@ -52,7 +56,9 @@ class TrainConfig(BaseModel):
     model_options: dict[str, bool | int | float | str] = Field(
         default_factory=dict, description="options of the network"
     )
-    weights: Path | None = Field(None, description="weights file to start from; the head is replaced if classes differ")
+    weights: Annotated[str | None, BeforeValidator(_as_text)] = Field(
+        None, description="weights to start from: a file or a published name; the head is replaced if classes differ"
+    )
 
     frames: int = Field(16, ge=1, description="frames a clip")
     stride: int | None = Field(None, ge=1, description="source frames between two frames of a clip; 2 without fps")

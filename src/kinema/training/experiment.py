@@ -33,6 +33,7 @@ from kinema.evaluation.figures import Run
 from kinema.evaluation.protocol import Views
 from kinema.evaluation.report import BrokenFile, Fact, Protocol
 from kinema.inference.predictor import load
+from kinema.models.published import weights_path
 from kinema.models.weights import ModelCard, read_card, save_weights
 from kinema.models.zoo import full_options
 from kinema.training.config import DEFAULT_RECIPE, TrainConfig, load_recipe, make_config, parse_assignments
@@ -111,7 +112,7 @@ def begin(
     layers = [load_recipe(recipe) if recipe else {}, assigned, dict(settings)]
     weights = next((layer["weights"] for layer in reversed(layers) if layer.get("weights")), None)
     if weights is not None and not any("model" in layer for layer in layers):
-        layers.insert(0, _settings_of(read_card(weights)))
+        layers.insert(0, _settings_of(read_card(weights_path(weights, progress=progress))))
     if not any("data" in layer for layer in layers):
         raise UsageError(
             "no data to train on",
@@ -145,7 +146,7 @@ def resume(folder: Path, others: Mapping[str, Any], *, progress: Progress | None
         )
     config = make_config(load_recipe(written))
     for key, value in others.items():
-        given = value.absolute() if isinstance(value, Path) else value
+        given = value.absolute() if isinstance(value, Path) else _anywhere(value) if key == "weights" else value
         if str(getattr(config, key, None)) != str(given):
             raise UsageError(
                 f"--{key.replace('_', '-')} {value} beside --resume",
@@ -170,6 +171,9 @@ def train(config: TrainConfig, out: Path, *, resumed: bool = False, progress: Pr
     began = time.perf_counter()
     # Mistakes are told before anything is written: the network is named, the data set split.
     full_options(config.model, config.model_options)
+    asked = config
+    if config.weights is not None:
+        config = config.model_copy(update={"weights": str(weights_path(config.weights, progress=progress))})
     manifest = read_manifest(config.data)
     splits = make_splits(manifest, _rule(config))
     folder = RunFolder(out)
@@ -184,9 +188,8 @@ def train(config: TrainConfig, out: Path, *, resumed: bool = False, progress: Pr
     gone = {Path(file.path) for file in broken}
     kept = [split.leave_out(manifest, gone) for split in splits]
     if fabric.is_global_zero:
-        # Paths as they are wherever the run is resumed from.
-        weights = config.weights and config.weights.absolute()
-        config.model_copy(update={"data": config.data.absolute(), "weights": weights}).write(folder.config)
+        paths = {"data": config.data.absolute(), "weights": _anywhere(asked.weights)}
+        config.model_copy(update=paths).write(folder.config)
     bench = _Bench(config, manifest, cache, broken, fabric, shown)
     if config.folds is None:
         result = bench.run(kept[0], folder, resumed=resumed)
@@ -293,7 +296,7 @@ class _Bench:
                 "data_fingerprint": self.manifest.fingerprint,
                 "split": split.to_json(),
                 "recipe": self.config.model_dump(mode="json", exclude={"data", "weights"}),
-                "started_from": str(self.config.weights.name) if self.config.weights else "random weights",
+                "started_from": Path(self.config.weights).name if self.config.weights else "random weights",
             },
         )
 
@@ -330,6 +333,11 @@ def _cross_validate(
     report = report_of(title, pooled, card, runs=tuple(courses), facts=facts)
     write_examination(folder.path, pooled, report)
     return Outcome(folder.path, tuple(weights), pooled, folder.report, tuple(courses), seconds)
+
+
+def _anywhere(weights: str | None) -> str | None:
+    """Weights as they are called wherever a run is resumed from: the whole path of a file, or their name."""
+    return str(Path(weights).absolute()) if weights and Path(weights).exists() else weights
 
 
 def _settings_of(card: ModelCard) -> dict[str, Any]:
