@@ -43,6 +43,12 @@ def test_an_old_file_is_replaced(tmp_path):
     assert target.read_bytes() == b"new"
 
 
+def test_a_folder_is_not_replaced(tmp_path):
+    with pytest.raises(DataError, match="it is a folder"), replacing(tmp_path):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
 def write_in_place(path):
     path.write_text("")
 

@@ -22,9 +22,15 @@ def replacing(path: Path | str) -> Iterator[Path]:
     content is flushed to disk before the rename, so a power cut leaves the old file or the new one.
 
     Raises:
-        DataError: the folder cannot be written to.
+        DataError: the folder cannot be written to, or `path` is a folder.
     """
     target = Path(path)
+    if target.is_dir():
+        raise DataError(
+            f"cannot write {target}: it is a folder",
+            allowed="the path of a file",
+            next_step="give the file a name with --out",
+        )
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         beside = target.with_name(f".{target.stem}-{secrets.token_hex(4)}{target.suffix}")

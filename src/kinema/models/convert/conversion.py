@@ -367,7 +367,7 @@ def _unknown(tensors: Mapping[str, torch.Tensor], foreign: Foreign) -> WeightsEr
     pictures = " (convolutions over pictures, not over clips)" if 4 in ndims and 5 not in ndims else ""
     called = f", called {foreign.arch}" if foreign.arch else ""
     return WeightsError(
-        f"{len(tensors)} tensors of a network unknown to kinema{called}{pictures}: {shortened(shapes)}",
+        f"tensors of a network unknown to kinema{called}{pictures}: {shortened(shapes)}",
         allowed=f"networks of {_SOURCES}",
         next_step="name it with --arch if the tensors have the names that kinema gives them (kinema models list)",
     )

@@ -118,8 +118,8 @@ def _refusal(path: Path, error: Exception) -> WeightsError:
             next_step="if you trust whoever made it: load it with torch.load(path, weights_only=False) "
             "and save it again with torch.save",
         )
-    first_line = (str(error).splitlines() or [type(error).__name__])[0]
-    return WeightsError(f"{path} cannot be read: {first_line}", allowed="a torch file", next_step=_AGAIN)
+    first_sentence = (str(error).splitlines() or [type(error).__name__])[0].partition(". ")[0]
+    return WeightsError(f"{path} cannot be read: {first_sentence}", allowed="a torch file", next_step=_AGAIN)
 
 
 def _of_checkpoint(content: object, path: Path) -> Foreign:
