@@ -7,7 +7,6 @@ bytes less the mean of ActivityNet.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -17,7 +16,7 @@ import torch
 
 from kinema.core.errors import WeightsError
 from kinema.core.spec import InputSpec
-from kinema.models.convert.recognised import Recognised, count_blocks, is_conv3d, length_of
+from kinema.models.convert.recognised import Recognised, count_blocks, factor_of, is_conv3d, length_of
 from kinema.models.model import OptionValue
 from kinema.models.zoo import find_row, list_models
 
@@ -132,38 +131,20 @@ def _family(
         groups = planes[0] // tensors["layer1.0.conv2.weight"].shape[1]
         if groups > 1 or widths[0] > 4 * planes[0]:
             halves = [width // 2 for width in widths]
-            factor = _factor(stem, *zip(halves, (128, 256, 512, 1024), strict=True))
+            factor = factor_of(stem, *zip(halves, (128, 256, 512, 1024), strict=True))
             return "resnext3d", {"cardinality": groups, "widen_factor": factor}
         if widths[0] == 2 * planes[0]:
-            factor = _factor(stem)
+            factor = factor_of(stem)
             bases = [Fraction(str(factor)) * base for base in (64, 128, 256, 512)]
-            return "wide_resnet3d", {"k": _factor(*zip(planes, bases, strict=True)), "widen_factor": factor}
+            return "wide_resnet3d", {"k": factor_of(*zip(planes, bases, strict=True)), "widen_factor": factor}
     family = "resnet2p1d" if factored else "preact_resnet3d" if _is_preact(tensors) else "resnet3d"
-    return family, {"widen_factor": _factor(stem, *zip(planes, (64, 128, 256, 512), strict=True))}
+    return family, {"widen_factor": factor_of(stem, *zip(planes, (64, 128, 256, 512), strict=True))}
 
 
 def _is_preact(tensors: Mapping[str, torch.Tensor]) -> bool:
     """Whether a block normalises what comes in: layer2 is the first whose widths in and inside differ in any case."""
     norm, conv = tensors["layer2.0.bn1.weight"], tensors["layer2.0.conv1.weight"]
     return len(norm) == conv.shape[1] != conv.shape[0]
-
-
-def _factor(*channels: tuple[int, int | Fraction]) -> float:
-    """The number of fewest decimals that each (channels, base) is `int(base * number)` of."""
-    low = max(Fraction(count) / base for count, base in channels)
-    high = min(Fraction(count + 1) / base for count, base in channels)
-    if low >= high:
-        given = ", ".join(str(count) for count, _ in channels)
-        bases = ", ".join(f"{float(base):g}" for _, base in channels)
-        raise WeightsError(
-            f"channels of the layers ({given}) that are no multiple of {bases}",
-            allowed="channels that one factor gives",
-            next_step="convert a network whose layers are all as wide as one factor makes them",
-        )
-    decimals = 0
-    while Fraction(steps := math.ceil(low * 10**decimals), 10**decimals) >= high:
-        decimals += 1
-    return float(Fraction(steps, 10**decimals))
 
 
 def _input(in_channels: int, *, old: bool) -> tuple[InputSpec | None, str]:

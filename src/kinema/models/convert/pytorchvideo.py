@@ -14,7 +14,7 @@ from kinema.models.convert.recognised import Layout, Recognised, by_layout
 
 __all__ = ["recognise"]
 
-_STAGE = "blocks.1.res_blocks.0.branch2.conv_a.weight"
+_CONV = "res_blocks.0.branch2.conv_a.weight"
 _LAYOUTS = (
     Layout(
         "blocks.0.multipathway_blocks.0.conv.weight",
@@ -22,13 +22,17 @@ _LAYOUTS = (
         "blocks.6.proj.weight",
         ("slowfast_r50", "slowfast_r101", "slowfast_16x8_r101_50_50"),
     ),
-    Layout("blocks.0.conv.conv_t.weight", _STAGE, "blocks.5.proj.weight", ("x3d_xs", "x3d_s", "x3d_m", "x3d_l")),
     Layout(
-        "blocks.0.conv.weight",
-        _STAGE,
+        "blocks.0.conv.conv_t.weight",
+        f"blocks.2.{_CONV}",
         "blocks.5.proj.weight",
-        ("slow_r50", "c2d_r50", "i3d_r50", "csn_r101", "r2plus1d_r50"),
+        ("x3d_xs", "x3d_s", "x3d_m", "x3d_l"),
     ),
+    Layout(
+        "blocks.0.conv.weight", f"blocks.2.{_CONV}", "blocks.5.proj.weight", ("slow_r50", "csn_r101", "r2plus1d_r50")
+    ),
+    # These two pool once more, as a block of its own.
+    Layout("blocks.0.conv.weight", f"blocks.3.{_CONV}", "blocks.6.proj.weight", ("c2d_r50", "i3d_r50")),
 )
 
 

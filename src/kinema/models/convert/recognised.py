@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 
 import torch
 
+from kinema.core.errors import WeightsError
 from kinema.core.spec import InputSpec
 from kinema.models.model import OptionValue
-from kinema.models.zoo import create_model, list_models
+from kinema.models.zoo import create_model, find_row
 
-__all__ = ["Layout", "Recognised", "by_layout", "count_blocks", "is_conv3d", "length_of"]
+__all__ = ["Layout", "Recognised", "by_layout", "count_blocks", "factor_of", "is_conv3d", "length_of"]
 
 
 @dataclass(frozen=True)
@@ -62,22 +65,31 @@ class Layout:
 
 
 def by_layout(tensors: Mapping[str, torch.Tensor], source: str, layouts: Iterable[Layout]) -> Recognised | None:
-    """The networks of the first layout that fits, of which the most tensors are there; None if none fits."""
+    """The networks of the first layout that fits which are closest to the tensors; None if no layout fits."""
     for layout in layouts:
         if not (is_conv3d(tensors, layout.first) and layout.mark in tensors):
             continue
         in_channels, num_classes = tensors[layout.first].shape[1], length_of(tensors, layout.head)
-        known = [name for name in layout.architectures if name in list_models()]
-        matches = {name: _matches(tensors, name, num_classes or 1, in_channels) for name in known}
-        closest = tuple(name for name in known if matches[name] == max(matches.values()))
-        return Recognised(source, closest, tensors, in_channels, num_classes)
+        known = {}
+        for name in layout.architectures:
+            with torch.device("meta"):
+                known[name] = create_model(name, num_classes or 1, in_channels).state_dict()
+        nearness = {name: _nearness(tensors, wanted) for name, wanted in known.items()}
+        closest = tuple(name for name in known if nearness[name] == max(nearness.values()))
+        options: dict[str, OptionValue] = {}
+        if "widen_factor" in find_row(closest[0]).defaults:
+            width = len(known[closest[0]][layout.first])
+            options["widen_factor"] = factor_of((len(tensors[layout.first]), width))
+        return Recognised(source, closest, tensors, in_channels, num_classes, options)
     return None
 
 
-def _matches(tensors: Mapping[str, torch.Tensor], architecture: str, num_classes: int, in_channels: int) -> int:
-    with torch.device("meta"):
-        wanted = create_model(architecture, num_classes, in_channels).state_dict()
-    return sum(name in tensors and tensors[name].shape == tensor.shape for name, tensor in wanted.items())
+def _nearness(tensors: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor]) -> tuple[int, int]:
+    """How many tensors have the kernel wanted, less those that are absent; then, how many the very shape."""
+    shapes = [(tensors[name].shape if name in tensors else None, tensor.shape) for name, tensor in wanted.items()]
+    absent = sum(given is None for given, _ in shapes)
+    kernels = sum(given is not None and given[2:] == shape[2:] for given, shape in shapes)
+    return kernels - absent, sum(given == shape for given, shape in shapes)
 
 
 def is_conv3d(tensors: Mapping[str, torch.Tensor], name: str) -> bool:
@@ -95,3 +107,21 @@ def count_blocks(names: Iterable[str], layer: str) -> int:
     pattern = re.compile(rf"{re.escape(layer)}\.(\d+)\.")
     numbers = [int(found[1]) for found in map(pattern.match, names) if found]
     return max(numbers, default=-1) + 1
+
+
+def factor_of(*channels: tuple[int, int | Fraction]) -> float:
+    """The number of fewest decimals that each (channels, base) is `int(base * number)` of."""
+    low = max(Fraction(count) / base for count, base in channels)
+    high = min(Fraction(count + 1) / base for count, base in channels)
+    if low >= high:
+        given = ", ".join(str(count) for count, _ in channels)
+        bases = ", ".join(f"{float(base):g}" for _, base in channels)
+        raise WeightsError(
+            f"channels of the layers ({given}) that are no multiple of {bases}",
+            allowed="channels that one factor gives",
+            next_step="convert a network whose layers are all as wide as one factor makes them",
+        )
+    decimals = 0
+    while Fraction(steps := math.ceil(low * 10**decimals), 10**decimals) >= high:
+        decimals += 1
+    return float(Fraction(steps, 10**decimals))
