@@ -15,6 +15,7 @@ from kinema.core.spec import ClipSpec, InputSpec
 from kinema.models.weights import (
     ModelCard,
     load_backbone,
+    load_extractor,
     load_model,
     load_weights,
     read_card,
@@ -364,3 +365,80 @@ def test_backbone_that_does_not_fit_changes_nothing(saved, build, told):
     with pytest.raises(WeightsError, match=told):
         load_backbone(model, path, CLASSES)
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+def dymsta(**options):
+    torch.manual_seed(1)
+    return create_model("dymsta", 3, **{"backbone": "resnet3d_10", **options})
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A whole network with weights of its own on disk, whose front is the extractor of a dymsta."""
+    torch.manual_seed(0)
+    model = create_model("resnet3d_10", 2, dropout=0.5)
+    path = tmp_path_factory.mktemp("whole") / "w.safetensors"
+    save_weights(path, model, card_of(model))
+    return path, model
+
+
+@pytest.mark.parametrize(
+    "load", [load_extractor, lambda model, path: load_backbone(model, path, CLASSES)], ids=["extractor", "backbone"]
+)
+@torch.no_grad()
+def test_an_extractor_takes_the_front_of_a_whole_network(whole, load):
+    path, model = whole
+    fresh = dymsta()
+    before = {name: tensor.clone() for name, tensor in fresh.state_dict().items()}
+
+    report = load(fresh, path)
+
+    clips = torch.randn(1, 3, 8, 32, 32)
+    expected = model.eval().forward_features(clips, until="layer2")
+    assert torch.equal(fresh.eval().forward_features(clips, until="backbone.layer2"), expected)
+    assert {name.split(".")[0] for name in report.matched} == {"conv1", "bn1", "layer1", "layer2"}
+    assert {name.split(".")[0] for name in report.unused} == {"layer3", "layer4", "fc"}
+    assert set(report.matched) | set(report.unused) == set(model.state_dict())
+    assert {name.split(".")[0] for name in report.fresh} == {"dynamic", "temporal", "attention", "fc"}
+    assert all(torch.equal(fresh.state_dict()[name], before[name]) for name in report.fresh)
+    assert report.differing_options == ("dropout: 0.5 in the file, 0.0 here",)
+    assert "behind the tap: fc.bias, fc.weight, layer3" in str(report)
+
+
+@pytest.mark.parametrize(
+    ("build", "options", "told"),
+    [
+        (lambda: dymsta(backbone="resnet3d_18"), {}, "holds a resnet3d_10, the network is a resnet3d_18"),
+        (dymsta, {"shortcut": "A"}, "missing .*layer2.0.downsample"),
+        (dymsta, {"widen_factor": 0.5}, r"conv1.weight \(32, 3, 7, 7, 7\) instead of \(64, 3, 7, 7, 7\)"),
+    ],
+)
+def test_a_front_that_does_not_fit_changes_nothing(tmp_path, build, options, told):
+    other = create_model("resnet3d_10", 2, **options)
+    save_weights(tmp_path / "w.safetensors", other, card_of(other))
+    model = build()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    with pytest.raises(WeightsError, match=told):
+        load_extractor(model, tmp_path / "w.safetensors")
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+def test_an_extractor_is_not_taken_from_a_file_that_contradicts_itself(whole, tmp_path):
+    path = tmp_path / "cut.safetensors"
+    from safetensors import safe_open
+
+    with safe_open(whole[0], framework="pt") as file:
+        metadata = file.metadata()
+    tensors = load_file(whole[0])
+    del tensors["layer4.0.conv1.weight"]  # behind the tap, yet a sign that the file is not what it says
+    save_file(tensors, path, metadata=metadata)
+    with pytest.raises(WeightsError, match=r"missing \(1\): layer4\.0\.conv1\.weight"):
+        load_extractor(dymsta(), path)
+
+
+def test_a_whole_dymsta_is_loaded_as_any_other_network(tmp_path):
+    model = dymsta()
+    save_weights(tmp_path / "w.safetensors", model, card_of(model, labels=LabelMap.unknown(3)))
+    report = load_backbone(dymsta(), tmp_path / "w.safetensors", CLASSES)
+    assert report.fresh == ("fc.weight", "fc.bias")
+    assert set(report.matched) | set(report.fresh) == set(model.state_dict())

@@ -28,7 +28,10 @@ from kinema.models.layers.spatio_temporal_attention import DividedSelfAttention,
 from kinema.models.model import Option, VideoModel
 from kinema.models.row import ModelRow
 
-__all__ = ["OPTIONS", "DymstaNet", "rows"]
+__all__ = ["IN_BACKBONE", "OPTIONS", "DymstaNet", "rows"]
+
+IN_BACKBONE = "backbone."
+"""What the names of the extractor's stages and tensors begin with."""
 
 OPTIONS = (
     Option("backbone", str, "the extractor", words="a name of `kinema models list`"),
@@ -56,7 +59,6 @@ Attention = Literal["gates", "divided", "off"]
 
 _INPUT = InputSpec(clip=ClipSpec(frames=16, stride=2))
 _LEAST_TIME_STEPS = 4  # fewer make no difference between short, medium and long
-_IN_BACKBONE = "backbone."  # what names of its stages and tensors begin with
 _MOST_CHANNELS = 256  # a 3x3x3 kernel grows with their square
 
 _SPANS: Mapping[TemporalKernels, tuple[int, int, int]] = {"1-3-5": (1, 3, 5), "3-5-7": (3, 5, 7)}
@@ -146,7 +148,7 @@ class DymstaNet(VideoModel):
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(channels, num_classes)
         of_backbone = {
-            _IN_BACKBONE + stage: tuple(_IN_BACKBONE + module for module in modules)
+            IN_BACKBONE + stage: tuple(IN_BACKBONE + module for module in modules)
             for stage, modules in self.backbone.trunk.items()
         }
         self.trunk = {**of_backbone, **{name: (name,) for name in own}}  # type: ignore[misc]  # its own, as the options say
@@ -158,11 +160,11 @@ class DymstaNet(VideoModel):
             clips: (N, C, T, H, W).
             until: a stage of the trunk, the last one to be run.
         """
-        if until is not None and until.startswith(_IN_BACKBONE):
-            return self.backbone.forward_features(clips, until.removeprefix(_IN_BACKBONE))
+        if until is not None and until.startswith(IN_BACKBONE):
+            return self.backbone.forward_features(clips, until.removeprefix(IN_BACKBONE))
         x = self.backbone.forward_features(clips)
         for stage in self.trunk:
-            if not stage.startswith(_IN_BACKBONE):
+            if not stage.startswith(IN_BACKBONE):
                 x = self.get_submodule(stage)(x)
             if stage == until:
                 break

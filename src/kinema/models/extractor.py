@@ -46,13 +46,14 @@ def find_tap(row: ModelRow, in_channels: int, stage: str, frames: int, least_tim
     """
     with torch.device("meta"):
         network = row.build(1, in_channels, row.defaults).eval()
+        clips = torch.empty(2, in_channels, frames, row.input.size_px, row.input.size_px)
     if stage != AUTO:
         _require_stage(network, stage)
-        return _tap(network, row, in_channels, stage, frames)
+        return _tap(network, clips, stage)
     for name in reversed(tuple(network.trunk)):
-        tap = _tap(network, row, in_channels, name, frames)
-        if tap.time_steps >= least_time_steps:
-            return tap
+        shape = _shape_of_map(network, clips, name)
+        if shape[2] >= least_time_steps:
+            return _tap(network, clips, name)
     raise UsageError(
         f"no stage of {row.name} leaves {least_time_steps} time steps of {frames} frames",
         allowed=f"tap={' or '.join(network.trunk)}",
@@ -76,26 +77,28 @@ def _require_stage(network: VideoModel, stage: str) -> None:
         )
 
 
-@torch.no_grad()
-def _tap(network: VideoModel, row: ModelRow, in_channels: int, stage: str, frames: int) -> Tap:
-    def features(length: int) -> object:
-        clips = torch.empty(2, in_channels, length, row.input.size_px, row.input.size_px, device="meta")
-        return network.forward_features(clips, until=stage)
-
-    given = features(frames)
-    if not isinstance(given, torch.Tensor) or given.ndim != 5:
-        raise _no_map(row, stage, given)
-    twice = features(2 * frames)
+def _tap(network: VideoModel, clips: torch.Tensor, stage: str) -> Tap:
+    shape = _shape_of_map(network, clips, stage)
+    longer = _shape_of_map(network, torch.cat((clips, clips), dim=2), stage)
     # Axes of another order, or frames that were moved into the batch, show in clips of another length.
-    if not isinstance(twice, torch.Tensor) or given.shape[:2] != twice.shape[:2] or len(given) != 2:
-        raise _no_map(row, stage, given)
-    return Tap(stage, given.shape[1], given.shape[2])
+    if shape[:2] != longer[:2] or shape[0] != len(clips):
+        raise _no_map(network, stage, f"a tensor of shape {shape} for two clips")
+    return Tap(stage, shape[1], shape[2])
 
 
-def _no_map(row: ModelRow, stage: str, given: object) -> UsageError:
-    what = f"a tensor of shape {tuple(given.shape)} for two clips" if isinstance(given, torch.Tensor) else "several"
+@torch.no_grad()
+def _shape_of_map(network: VideoModel, clips: torch.Tensor, stage: str) -> tuple[int, ...]:
+    given: object = network.forward_features(clips, until=stage)
+    if not isinstance(given, torch.Tensor):
+        raise _no_map(network, stage, "several tensors")
+    if given.ndim != 5:
+        raise _no_map(network, stage, f"a tensor of shape {tuple(given.shape)} for two clips")
+    return tuple(given.shape)
+
+
+def _no_map(network: VideoModel, stage: str, given: str) -> UsageError:
     return UsageError(
-        f"{row.name} cannot be a backbone: its stage '{stage}' gives {what}, not one map of features",
+        f"{network.architecture} cannot be a backbone: its stage '{stage}' gives {given}, not one map of features",
         allowed="networks whose stages give features (N, C, T, H, W), such as resnet3d_18 or i3d",
         next_step="choose another backbone",
     )

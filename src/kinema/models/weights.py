@@ -24,6 +24,7 @@ from kinema.core.atomic import replacing
 from kinema.core.errors import DataError, KinemaError, UsageError, WeightsError, shortened
 from kinema.core.labels import LabelMap
 from kinema.core.spec import InputSpec
+from kinema.models.dymsta import IN_BACKBONE, DymstaNet
 from kinema.models.model import Option, OptionValue, VideoModel
 from kinema.models.sniff import what_is
 from kinema.models.zoo import create_model, full_options
@@ -34,6 +35,7 @@ __all__ = [
     "ModelCard",
     "Weights",
     "load_backbone",
+    "load_extractor",
     "load_model",
     "load_weights",
     "read_card",
@@ -109,25 +111,29 @@ class HeadChange:
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What `load_backbone` took from a file.
+    """What `load_backbone` or `load_extractor` took from a file.
 
     Attributes:
         path: the file.
         matched: names of the tensors taken.
-        fresh: names of the model's tensors left as they were, being of a head for other classes.
+        fresh: names of the model's tensors left as they were, being of a head for other classes or
+            of what follows an extractor.
         differing_options: options of the file that the model does not share, such as
             "max_pool: True in the file, False here".
+        unused: names of the file's tensors that an extractor has no place for, being behind its tap.
     """
 
     path: Path
     matched: tuple[str, ...]
     fresh: tuple[str, ...]
     differing_options: tuple[str, ...]
+    unused: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        head = f"; new: {', '.join(self.fresh)}" if self.fresh else ""
+        head = f"; new: {shortened(list(self.fresh))}" if self.fresh else ""
+        unused = f"; behind the tap: {shortened(list(self.unused))}" if self.unused else ""
         options = f"; {'; '.join(self.differing_options)}" if self.differing_options else ""
-        return f"{len(self.matched)} tensors from {self.path}{head}{options}"
+        return f"{len(self.matched)} tensors from {self.path}{head}{unused}{options}"
 
 
 class _Header(BaseModel):
@@ -274,7 +280,7 @@ def load_backbone(model: VideoModel, path: Path | str, labels: LabelMap) -> Load
 
     Args:
         model: a network made by `create_model`.
-        path: weights of the same architecture.
+        path: weights of the same architecture, or of the one that is the backbone of a `dymsta`.
         labels: the classes that `model` is to tell apart. A head made for others, or for as many
             whose names are unknown, is not taken.
 
@@ -283,12 +289,9 @@ def load_backbone(model: VideoModel, path: Path | str, labels: LabelMap) -> Load
             another tensor than the heads; nothing has been loaded then.
     """
     card = read_card(path)
-    if card.architecture != model.architecture:
-        raise WeightsError(
-            f"{path} holds a {card.architecture}, the network is a {model.architecture}",
-            allowed=f"weights of a {model.architecture}",
-            next_step=f"choose the model {card.architecture}, or other weights",
-        )
+    if isinstance(model, DymstaNet) and card.architecture == model.backbone.architecture:
+        return load_extractor(model, path)
+    _require_architecture(path, card, model)
     tensors = _read_tensors(path)
     own = model.state_dict()
     of_heads = [name for name in own if name.startswith(tuple(f"{head}." for head in model.heads))]
@@ -296,13 +299,53 @@ def load_backbone(model: VideoModel, path: Path | str, labels: LabelMap) -> Load
     taken = {name: tensor for name, tensor in tensors.items() if name not in fresh}
     _require_fit(str(path), taken, {name: tensor for name, tensor in own.items() if name not in fresh})
     model.load_state_dict(taken, strict=False)
+    return LoadReport(Path(path), tuple(sorted(taken)), fresh, _differing_options(card, model))
+
+
+def load_extractor(model: DymstaNet, path: Path | str) -> LoadReport:
+    """Start the extractor of `model` from weights of the whole network that it is the front of.
+
+    Args:
+        model: a `dymsta` made by `create_model`.
+        path: weights of the architecture that is its `backbone`, made for whatever classes.
+
+    Raises:
+        WeightsError: the file is none of kinema's, holds another architecture, does not fit its own
+            card, or differs in a tensor in front of the tap; nothing has been loaded then.
+    """
+    card = read_card(path)
+    _require_architecture(path, card, model.backbone)
+    tensors = _read_tensors(path)
+    _require_fit(str(path), tensors, _bare_model(card).state_dict())
+    own = model.backbone.state_dict()
+    taken = {name: tensor for name, tensor in tensors.items() if name in own}
+    _require_fit(f"{path} up to {list(model.backbone.trunk)[-1]}", taken, own)
+    model.backbone.load_state_dict(taken)
+    return LoadReport(
+        Path(path),
+        matched=tuple(sorted(taken)),
+        fresh=tuple(name for name in model.state_dict() if not name.startswith(IN_BACKBONE)),
+        differing_options=_differing_options(card, model.backbone),
+        unused=tuple(sorted(tensors.keys() - own.keys())),
+    )
+
+
+def _require_architecture(path: Path | str, card: ModelCard, model: VideoModel) -> None:
+    if card.architecture != model.architecture:
+        raise WeightsError(
+            f"{path} holds a {card.architecture}, the network is a {model.architecture}",
+            allowed=f"weights of a {model.architecture}",
+            next_step=f"choose the model {card.architecture}, or other weights",
+        )
+
+
+def _differing_options(card: ModelCard, model: VideoModel) -> tuple[str, ...]:
     theirs = full_options(card.architecture, card.options)
-    differing = tuple(
+    return tuple(
         f"{name}: {theirs[name]} in the file, {value} here"
         for name, value in model.options.items()
         if theirs[name] != value
     )
-    return LoadReport(Path(path), tuple(sorted(taken)), fresh, differing)
 
 
 def _bad_header(path: Path | str, error: ValidationError) -> WeightsError:
