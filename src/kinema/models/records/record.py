@@ -78,12 +78,17 @@ class Figure:
     note: str = ""
 
     @property
-    def protocol(self) -> str:
-        """All of how it was measured."""
+    def conditions(self) -> str:
+        """On what, at which level and over which views it was measured."""
         split = f"split {NOT_STATED}" if self.split == NOT_STATED else self.split
         level = f"level {NOT_STATED}" if self.level == NOT_STATED else f"{self.level} level"
         views = f"views {NOT_STATED}" if self.views == NOT_STATED else self.views
-        return "; ".join(part for part in (f"{self.data}, {split}", level, views, self.note) if part)
+        return f"{self.data}, {split}; {level}; {views}"
+
+    @property
+    def protocol(self) -> str:
+        """All of how it was measured."""
+        return f"{self.conditions}; {self.note}" if self.note else self.conditions
 
     @property
     def short(self) -> str:

@@ -88,7 +88,7 @@ RECORDS = (
         "mvit_v1_b",
         "mvit_v1_b-dbeb1030.pth",
         _figures("mvit_v1_b", 78.477, 93.582, _FIVE_OF_16_SLOW),
-        note=f"{_PORTED}; PyTorchVideo gives 78.85 and 93.85 for them",
+        note=f"{_PORTED}; its source, PyTorchVideo, gives 78.85 and 93.85 over 5 clips",
     ),
     _record(
         "mvit_v2_s", "mvit_v2_s-ae3be167.pth", _figures("mvit_v2_s", 80.757, 94.665, _FIVE_OF_16_SLOW), note=_PORTED
