@@ -63,3 +63,25 @@ def test_specifications_are_values():
     assert hash(InputSpec()) == hash(InputSpec(clip=ClipSpec()))
     with pytest.raises(AttributeError):
         InputSpec().size_px = 3
+
+
+def test_differences_name_what_differs_and_nothing_else():
+    one = InputSpec()
+    assert one.differences(InputSpec()) == {}
+    other = InputSpec(
+        clip=ClipSpec(frames=32, fps=12.5, padding="last"), size_px=96, crop="full", mean=(0.0, 0.0, 0.0),
+        value_range=255.0,
+    )  # fmt: skip
+    assert one.differences(other) == {
+        "size_px": ("112", "96"),
+        "crop": ("center", "full"),
+        "mean": ("0.4345 0.4051 0.3775", "0 0 0"),
+        "value_range": ("1", "255"),
+        "frames": ("16", "32"),
+        "padding": ("loop", "last"),
+        "spacing": ("stride 1", "12.5 fps"),
+    }
+
+
+def test_a_stride_that_fps_overrules_makes_no_difference():
+    assert InputSpec(clip=ClipSpec(stride=2, fps=15.0)).differences(InputSpec(clip=ClipSpec(fps=15.0))) == {}

@@ -4,6 +4,7 @@ import json
 import pickle
 import re
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -339,6 +340,25 @@ def test_backbone_with_other_classes_keeps_the_new_head(saved):
     assert torch.equal(fresh.fc.weight, head)
     assert torch.equal(fresh.layer4[0].conv2.weight, model.layer4[0].conv2.weight)
     assert "new: fc.weight, fc.bias; max_pool" in str(report)
+
+
+def test_backbone_that_will_be_fed_otherwise_says_so(saved):
+    path, model = saved
+    was = card_of(model).input
+
+    assert load_backbone(small(), path, CLASSES, fed=was).differing_input == ()
+    fed = replace(was, clip=ClipSpec(frames=16, stride=2, padding="last"), value_range=255.0, std=(1.0, 1.0, 1.0))
+    report = load_backbone(small(), path, CLASSES, fed=fed)
+
+    assert set(report.differing_input) == {
+        "frames: 8 in the file, 16 here",
+        "spacing: 12.5 fps in the file, stride 2 here",
+        "std: 0.2768 0.2713 0.2737 in the file, 1 1 1 here",
+        "value_range: 1 in the file, 255 here",
+    }
+    assert "; fed otherwise: " in str(report)
+    assert "value_range: 1 in the file, 255 here" in str(report)
+    assert load_backbone(small(), path, CLASSES).differing_input == ()
 
 
 @pytest.mark.parametrize("labels", [LabelMap.of(["넘어짐", "normal"]), LabelMap.of(["a", "b"]), LabelMap.unknown(2)])

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from kinema.core.errors import BrokenFilesError, TrainingError, UsageError
+from kinema.core.progress import Silent
 from kinema.datasets.manifest import read_manifest
 from kinema.models.download import RemoteFile
 from kinema.models.published import downloads_folder
@@ -160,6 +161,20 @@ def test_weights_may_be_published_ones_by_name(tiny_run, grouped, tmp_path, monk
     assert again.weights == outcome.weights
     with pytest.raises(UsageError, match="beside --resume"):
         experiment.resume(tmp_path / "run", {"weights": "resnet3d_18-kinetics700"})
+
+
+def test_a_run_says_that_it_feeds_weights_otherwise_than_before(tiny_run, grouped, tmp_path):
+    told = []
+
+    class Telling(Silent):
+        def log(self, message):
+            told.append(message)
+
+    settings = {"data": grouped, "weights": tiny_run / "best.safetensors", "epochs": 1, "frames": 4, "size": 24}
+    begin(settings, out=tmp_path / "run", progress=Telling())
+    (line,) = [line for line in told if "tensors from" in line]
+    assert "fed otherwise: size_px: 32 in the file, 24 here; frames: 8 in the file, 4 here" in line
+    assert "mean" not in line  # pixel statistics are taken from the file
 
 
 def test_a_run_finds_the_file_it_started_from_wherever_it_is_resumed(tiny_run, grouped, tmp_path, monkeypatch):

@@ -546,6 +546,7 @@ def test_weights_to_start_from_are_taken(job_of):
     job = job_of("second", weights=str(first.folder.last), lr=1e-12, **SMALL)
     run(job, progress=Telling())
     assert "tensors from" in told[0]
+    assert "fed otherwise" not in told[0]
     trained = load_file(first.folder.last)
     learnt = {name: tensor for name, tensor in load_file(job.folder.last).items() if "running" not in name}
     assert all(torch.allclose(tensor, trained[name]) for name, tensor in learnt.items() if tensor.is_floating_point())

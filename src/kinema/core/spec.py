@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Literal
 
 from kinema.core.errors import UsageError
@@ -112,3 +112,22 @@ class InputSpec:
     def time_steps(self) -> int:
         """Length of the time axis of the network input."""
         return self.clip.frames - 1 if self.modality == "difference" else self.clip.frames
+
+    def differences(self, other: InputSpec) -> dict[str, tuple[str, str]]:
+        """What differs from `other`: by name, this one's value and the other's, in words."""
+        mine, others = self._in_words(), other._in_words()
+        return {name: (mine[name], others[name]) for name in mine if mine[name] != others[name]}
+
+    def _in_words(self) -> dict[str, str]:
+        values = {**asdict(self), **asdict(self.clip)}
+        # Of these two one rules, so they are one property of a clip.
+        stride, fps = values.pop("stride"), values.pop("fps")
+        values["spacing"] = f"stride {stride}" if fps is None else f"{fps:g} fps"
+        del values["clip"]
+        return {name: _word(value) for name, value in values.items()}
+
+
+def _word(value: object) -> str:
+    if isinstance(value, tuple):
+        return " ".join(map(_word, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)

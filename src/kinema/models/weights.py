@@ -121,6 +121,8 @@ class LoadReport:
         differing_options: options of the file that the model does not share, such as
             "max_pool: True in the file, False here".
         unused: names of the file's tensors that an extractor has no place for, being behind its tap.
+        differing_input: what the file's network was fed with and this one will not be, such as
+            "value_range: 255 in the file, 1 here"; empty where that was not asked for.
     """
 
     path: Path
@@ -128,12 +130,14 @@ class LoadReport:
     fresh: tuple[str, ...]
     differing_options: tuple[str, ...]
     unused: tuple[str, ...] = ()
+    differing_input: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         head = f"; new: {shortened(list(self.fresh))}" if self.fresh else ""
         unused = f"; behind the tap: {shortened(list(self.unused))}" if self.unused else ""
         options = f"; {'; '.join(self.differing_options)}" if self.differing_options else ""
-        return f"{len(self.matched)} tensors from {self.path}{head}{unused}{options}"
+        fed = f"; fed otherwise: {'; '.join(self.differing_input)}" if self.differing_input else ""
+        return f"{len(self.matched)} tensors from {self.path}{head}{unused}{options}{fed}"
 
 
 class _Header(BaseModel):
@@ -275,7 +279,7 @@ def replace_head(model: VideoModel, num_classes: int) -> HeadChange:
     return HeadChange(model.heads, before[0], num_classes)
 
 
-def load_backbone(model: VideoModel, path: Path | str, labels: LabelMap) -> LoadReport:
+def load_backbone(model: VideoModel, path: Path | str, labels: LabelMap, *, fed: InputSpec | None = None) -> LoadReport:
     """Start `model` from the weights at `path`; its heads stay fresh where the classes differ.
 
     Args:
@@ -283,6 +287,7 @@ def load_backbone(model: VideoModel, path: Path | str, labels: LabelMap) -> Load
         path: weights of the same architecture, or of the one that is the backbone of a `dymsta`.
         labels: the classes that `model` is to tell apart. A head made for others, or for as many
             whose names are unknown, is not taken.
+        fed: what `model` will be fed, to be compared with what the file's network was.
 
     Raises:
         WeightsError: the file is none of kinema's, holds another architecture, or differs in
@@ -290,7 +295,7 @@ def load_backbone(model: VideoModel, path: Path | str, labels: LabelMap) -> Load
     """
     card = read_card(path)
     if isinstance(model, DymstaNet) and card.architecture == model.backbone.architecture:
-        return load_extractor(model, path)
+        return load_extractor(model, path, fed=fed)
     _require_architecture(path, card, model)
     tensors = _read_tensors(path)
     own = model.state_dict()
@@ -299,15 +304,22 @@ def load_backbone(model: VideoModel, path: Path | str, labels: LabelMap) -> Load
     taken = {name: tensor for name, tensor in tensors.items() if name not in fresh}
     _require_fit(str(path), taken, {name: tensor for name, tensor in own.items() if name not in fresh})
     model.load_state_dict(taken, strict=False)
-    return LoadReport(Path(path), tuple(sorted(taken)), fresh, _differing_options(card, model))
+    return LoadReport(
+        Path(path),
+        matched=tuple(sorted(taken)),
+        fresh=fresh,
+        differing_options=_differing_options(card, model),
+        differing_input=_differing_input(card, fed),
+    )
 
 
-def load_extractor(model: DymstaNet, path: Path | str) -> LoadReport:
+def load_extractor(model: DymstaNet, path: Path | str, *, fed: InputSpec | None = None) -> LoadReport:
     """Start the extractor of `model` from weights of the whole network that it is the front of.
 
     Args:
         model: a `dymsta` made by `create_model`.
         path: weights of the architecture that is its `backbone`, made for whatever classes.
+        fed: as for `load_backbone`.
 
     Raises:
         WeightsError: the file is none of kinema's, holds another architecture, does not fit its own
@@ -327,6 +339,7 @@ def load_extractor(model: DymstaNet, path: Path | str) -> LoadReport:
         fresh=tuple(name for name in model.state_dict() if not name.startswith(IN_BACKBONE)),
         differing_options=_differing_options(card, model.backbone),
         unused=tuple(sorted(tensors.keys() - own.keys())),
+        differing_input=_differing_input(card, fed),
     )
 
 
@@ -346,6 +359,11 @@ def _differing_options(card: ModelCard, model: VideoModel) -> tuple[str, ...]:
         for name, value in model.options.items()
         if theirs[name] != value
     )
+
+
+def _differing_input(card: ModelCard, fed: InputSpec | None) -> tuple[str, ...]:
+    differing = card.input.differences(fed) if fed is not None else {}
+    return tuple(f"{name}: {theirs} in the file, {ours} here" for name, (theirs, ours) in differing.items())
 
 
 def _bad_header(path: Path | str, error: ValidationError) -> WeightsError:

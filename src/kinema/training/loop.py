@@ -143,7 +143,7 @@ def _set_up(job: Job, fabric: Fabric, progress: Progress) -> _Parts:
     torch.manual_seed(config.seed)
     network = create_model(config.model, job.labels.count, spec.channels, **config.model_options)
     if config.weights is not None:
-        progress.log(str(load_backbone(network, config.weights, job.labels)))
+        progress.log(str(load_backbone(network, config.weights, job.labels, fed=spec)))
     network.to(memory_format=torch.channels_last_3d)  # no slower for wide networks, faster for narrow ones
     optimizer = build_optimizer(network, config)
     model, optimizer = fabric.setup(network, optimizer)
