@@ -26,6 +26,8 @@ DEEP = {
     "resnet2p1d_200",
     "resnext3d_101",
     "resnext3d_152",
+    "fused_two_stream",
+    "i3d_two_stream",
 } | {
     "densenet3d_169",
     "densenet3d_201",

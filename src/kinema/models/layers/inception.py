@@ -37,13 +37,16 @@ def inception_v1(in_channels: int, num_classes: int | None, dropout: float = 0.0
         num_classes: outputs of its classifier `fc`; None leaves the classifier away.
         dropout: share of features that its `dropout` drops in training.
     """
-    network = GoogLeNet(num_classes or 1, aux_logits=False, init_weights=True, dropout=dropout)
+    network = GoogLeNet(num_classes or 1, aux_logits=False, init_weights=False, dropout=dropout)
     old = network.conv1.conv
     if in_channels != old.in_channels:
         network.conv1.conv = nn.Conv2d(
             in_channels, old.out_channels, old.kernel_size, stride=old.stride, padding=old.padding, bias=False
         )
-        nn.init.trunc_normal_(network.conv1.conv.weight, std=0.01, a=-2, b=2)  # as torchvision has all of them
     if num_classes is None:
         del network.fc
+    # With torchvision's weights of 0.01 nothing of a picture is left behind batch norms that have seen no data yet.
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
     return network
