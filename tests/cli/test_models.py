@@ -8,12 +8,14 @@ from typer.testing import CliRunner
 
 from kinema.cli import models, render
 from kinema.core.errors import UsageError
+from kinema.core.labels import LabelMap
+from kinema.core.spec import InputSpec
 from kinema.models.download import RemoteFile
-from kinema.models.published import downloads_folder
+from kinema.models.published import downloads_folder, weights_path
 from kinema.models.records import lookup
 from kinema.models.records.lookup import list_records
 from kinema.models.records.record import ClassSet, Licence, WeightsRecord
-from kinema.models.weights import read_card
+from kinema.models.weights import ModelCard, read_card, save_weights
 from kinema.models.zoo import create_model, list_models
 
 
@@ -165,3 +167,17 @@ def test_labels_need_a_copy_to_stand_in():
 def test_a_misspelt_name_is_answered():
     with pytest.raises(UsageError, match="did you mean 'resnet3d_18'"):
         CliRunner().invoke(models.app, ["show", "resnet_18"], catch_exceptions=False)
+
+
+def test_publish_writes_a_folder_that_is_read_again(tmp_path, monkeypatch):
+    card = ModelCard("resnet3d_10", {"widen_factor": 0.125}, 3, LabelMap.of(["calm", "fight"]), InputSpec(), {})
+    save_weights(tmp_path / "w.safetensors", create_model("resnet3d_10", 2, widen_factor=0.125), card)
+    folder = tmp_path / "net"
+
+    told = run(monkeypatch, "publish", str(tmp_path / "w.safetensors"), str(folder))
+    assert told == f"{folder}: model.safetensors, config.json, README.md\n"
+    assert weights_path(str(folder)) == folder / "model.safetensors"
+
+    (folder / "README.md").write_text("# Mine\n")
+    told = json.loads(run(monkeypatch, "publish", str(folder), str(folder), "--json"))
+    assert told == {"place": str(folder), "written": ["model.safetensors", "config.json"], "kept": ["README.md"]}

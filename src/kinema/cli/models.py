@@ -114,6 +114,28 @@ def convert(
         show_conversion(found, card, out)
 
 
+@app.command()
+def publish(
+    weights: Annotated[str, typer.Argument(help="Weights file, or a name of `kinema models list --weights`.")],
+    destination: Annotated[str, typer.Argument(help="A folder, or hf://owner/name on the Hugging Face Hub.")],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+) -> None:
+    """Weights with a config.json and a README.md, as the Hub shows them; read again by folder or address.
+
+    A README.md from which its first comment line was removed belongs to you and is left alone.
+    """
+    from kinema.models.hub import publish as write
+    from kinema.models.published import weights_path
+
+    with bars() as progress:
+        done = write(weights_path(weights, progress=progress), destination)
+    if as_json:
+        write_json(done.to_json())
+    else:
+        kept = f" [dim](kept: {', '.join(done.kept)})[/]" if done.kept else ""
+        stdout.print(f"{escape(done.place)}: {', '.join(done.written)}{kept}")
+
+
 def _read_options(assignments: list[str]) -> dict[str, object]:
     """`["shortcut=A", "max_pool=false"]` as options; values are read as YAML, as those of --set are."""
     import yaml

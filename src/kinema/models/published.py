@@ -20,6 +20,7 @@ from kinema.core.progress import Progress, Silent
 from kinema.core.version import __version__
 from kinema.models.convert.conversion import convert_file
 from kinema.models.download import Fetched, by_hand, fetch, is_offline
+from kinema.models.hub import HubAddress, fetch_weights, weights_in
 from kinema.models.model import VideoModel
 from kinema.models.records.lookup import find_record, is_record
 from kinema.models.records.record import WeightsRecord
@@ -33,7 +34,8 @@ def weights_path(given: str | Path, *, progress: Progress | None = None) -> Path
     """The file that `given` means: itself, or published weights by name, fetched and converted if need be.
 
     Args:
-        given: path of a weights file, or a name of `kinema models list --weights`.
+        given: path of a weights file, a folder in the layout of the Hugging Face Hub, an address
+            there (`hf://owner/name`, `hf://owner/name@revision`), or a name of `kinema models list --weights`.
         progress: where a download draws its bar.
 
     Raises:
@@ -42,6 +44,10 @@ def weights_path(given: str | Path, *, progress: Progress | None = None) -> Path
         DataError: the cache cannot be written to, or has no room.
     """
     path, name = Path(given), str(given)
+    if address := HubAddress.of(given):
+        return fetch_weights(address, progress=progress)
+    if path.is_dir():
+        return weights_in(path)
     written_as_path = path.suffix == ".safetensors" or len(path.parts) > 1
     if path.exists() or (written_as_path and not is_record(name)):
         return path  # where there is nothing, whoever reads it says so
