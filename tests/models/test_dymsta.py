@@ -221,7 +221,7 @@ def test_both_kinds_of_dynamic_kernel_learn(dynamic):
     start = {name: parameter.detach().clone() for name, parameter in model.dynamic[0].named_parameters()}
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
     losses = []
-    for epoch in range(8):
+    for epoch in range(5):
         model.set_epoch(epoch)
         for batch in torch.randperm(24, generator=generator).split(8):
             loss = functional.cross_entropy(model(x[batch]), ways[batch])
@@ -234,7 +234,9 @@ def test_both_kinds_of_dynamic_kernel_learn(dynamic):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("options", [{}, {"dynamic": "literal", "attention": "divided"}])
+@pytest.mark.parametrize(
+    "options", [{}, pytest.param({"dynamic": "literal", "attention": "divided"}, marks=pytest.mark.slow)]
+)
 def test_onnx_gives_the_same_logits_for_any_batch(options, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")

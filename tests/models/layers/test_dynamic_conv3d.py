@@ -119,7 +119,7 @@ def test_the_mean_of_the_clip_scales_each_output_channel():
 @pytest.mark.parametrize("make", [mixed, gated])
 def test_kernels_start_as_those_of_residual_networks(make):
     torch.manual_seed(0)
-    conv = MixedKernelConv3d(64, 64, 2) if make is mixed else GatedKernelConv3d(64, 64)
+    conv = MixedKernelConv3d(32, 64, 2) if make is mixed else GatedKernelConv3d(32, 64)
     wanted = (2 / (64 * 27)) ** 0.5  # Kaiming, by outputs
     for kernel in conv.weight if make is mixed else [conv.weight]:
         assert kernel.std().item() == pytest.approx(wanted, rel=0.02)

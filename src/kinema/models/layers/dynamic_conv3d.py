@@ -6,8 +6,8 @@ mean of the input; Chen et al., "Dynamic Convolution: Attention over Convolution
 https://arxiv.org/abs/1912.03458, which it cites and which mixes several kernels.
 
 Both layers are linear in their kernels, so what one convolution with a mixed kernel gives is also the
-mix of what convolutions with fixed kernels give. The first costs less; the second has no operation
-whose structure depends on the size of the batch, and that is what an exported program needs.
+mix of what convolutions with fixed kernels give. The first costs less, but has as many groups as there
+are samples; in ONNX that number is fixed when the program is written, so programs get the second.
 """
 
 from __future__ import annotations
