@@ -169,6 +169,19 @@ def inflate_frames(layer, clip):
 
 
 @torch.no_grad()
+@pytest.mark.parametrize(
+    ("pool", "expected"),
+    [
+        (nn.AdaptiveAvgPool2d(1), lambda clip: clip.mean((2, 3, 4), keepdim=True)),
+        (nn.AdaptiveMaxPool2d((1, 8)), lambda clip: clip.amax((2, 3), keepdim=True)),
+    ],
+)
+def test_pools_of_a_given_size_pool_all_frames(pool, expected):
+    clip = torch.randn(2, 3, 5, 8, 8, dtype=torch.float64)
+    torch.testing.assert_close(inflate(nn.Sequential(pool))(clip), expected(clip))
+
+
+@torch.no_grad()
 def test_zeros_at_the_ends_leave_the_middle_alone():
     flat = trained(nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 4, 3)))
     picture = pictures(1)
@@ -346,9 +359,11 @@ def test_channels_are_adapted_by_a_single_convolution_at_the_front(network):
         inflate(network, 2)
 
 
-def test_impossible_shapes_are_refused():
+def test_impossible_settings_are_refused():
     flat = nn.Sequential(nn.Conv2d(3, 3, 1))
     with pytest.raises(UsageError, match="in_channels=0"):
         inflate(flat, 0)
     with pytest.raises(UsageError, match="spans 0 and steps 1 frames"):
         inflate(flat, time=lambda _name, _layer: TimeShape(0, 1))
+    with pytest.raises(UsageError, match="edges='mirror'\nallowed: repeat or zeros"):
+        inflate(flat, edges="mirror")

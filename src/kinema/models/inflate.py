@@ -91,6 +91,7 @@ def inflate(
     Raises:
         UsageError: the network does something that has no counterpart in 3D; the message names it.
     """
+    Option("edges", str, "", choices=("repeat", "zeros")).check(edges)
     try:
         traced = fx.GraphModule(flat := copy.deepcopy(network).eval(), _Tracer().trace(flat))
     except (fx.proxy.TraceError, TypeError, RuntimeError) as error:
