@@ -86,7 +86,8 @@ class JoinPathways(nn.Module):
     def forward(self, streams: Streams) -> torch.Tensor:
         """Slow (N, S, ⌈T/4⌉, H', W') and fast (N, F, T, H', W') to (N, S + F, ⌈T/4⌉, H', W')."""
         slow, fast = streams
-        paced = functional.avg_pool3d(fast, (ALPHA, 1, 1), ceil_mode=True)  # the last mean may be one of fewer frames
+        frames = min(ALPHA, fast.shape[2])  # the last mean may be one of fewer frames, and so may the only one
+        paced = functional.avg_pool3d(fast, (frames, 1, 1), ceil_mode=True)
         return torch.cat([slow, paced], 1)
 
 
