@@ -207,6 +207,7 @@ def test_a_range_that_was_not_asked_for_is_not_appended(get, server):
 
     server.script = [cut(100_000), elsewhere]
     assert get(sha256=SHA256).path.read_bytes() == CONTENT
+    assert len(server.requests) == 2
 
 
 def test_a_part_that_is_complete_needs_no_more_bytes(get, server, tmp_path):
