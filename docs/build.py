@@ -11,6 +11,7 @@ import pkgutil
 import warnings
 from pathlib import Path
 
+from networks_page import networks_page
 from settings_page import settings_page
 
 import kinema
@@ -18,7 +19,7 @@ from kinema.core.atomic import replacing
 
 ROOT = Path(__file__).parents[1]
 
-PAGES = {"settings.md": settings_page}
+PAGES = {"networks.md": networks_page, "settings.md": settings_page}
 """File in docs/reference, and what gives its text."""
 
 

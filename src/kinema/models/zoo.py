@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain
 from typing import Any
@@ -38,6 +38,7 @@ __all__ = [
     "describe",
     "find_row",
     "full_options",
+    "list_families",
     "list_models",
 ]
 
@@ -104,33 +105,40 @@ class ModelDescription:
         }
 
 
-_FAMILIES: tuple[tuple[ModelRow, ...], ...] = (
-    resnet3d.ROWS,
-    resnet2p1d.ROWS,
-    preact_resnet3d.ROWS,
-    wide_resnet3d.ROWS,
-    resnext3d.ROWS,
-    i3d.ROWS,
-    cnn_lstm.ROWS,
-    two_stream.ROWS,
-    densenet3d.ROWS,
-    c3d.ROWS,
-    torchvision_video.ROWS,
-    bottleneck_resnet.ROWS,
-    slowfast.ROWS,
-    x3d.ROWS,
-)
+_BACKBONES: dict[str, tuple[ModelRow, ...]] = {
+    "3D ResNet": resnet3d.ROWS,
+    "R(2+1)D": resnet2p1d.ROWS,
+    "Pre-activation 3D ResNet": preact_resnet3d.ROWS,
+    "Wide 3D ResNet": wide_resnet3d.ROWS,
+    "3D ResNeXt": resnext3d.ROWS,
+    "3D DenseNet": densenet3d.ROWS,
+    "C3D": c3d.ROWS,
+    "I3D": i3d.ROWS,
+    "CNN and LSTM": cnn_lstm.ROWS,
+    "Two streams": two_stream.ROWS,
+    "torchvision's networks": torchvision_video.ROWS,
+    "PyTorchVideo's residual networks": bottleneck_resnet.ROWS,
+    "SlowFast": slowfast.ROWS,
+    "X3D": x3d.ROWS,
+}
 
 
-def _by_name(rows: tuple[ModelRow, ...]) -> dict[str, ModelRow]:
-    table = {row.name: row for row in rows}
-    if len(table) < len(rows):
-        raise ValueError("the zoo has two rows of one name")
+def _by_name(rows: Iterable[ModelRow]) -> dict[str, ModelRow]:
+    table: dict[str, ModelRow] = {}
+    for row in rows:
+        if row.name in table:
+            raise ValueError("the zoo has two rows of one name")
+        table[row.name] = row
     return table
 
 
-_BACKBONES = _by_name(tuple(chain.from_iterable(_FAMILIES)))
-_ZOO = _by_name((*_BACKBONES.values(), *dymsta.rows(_BACKBONES)))
+_FAMILIES = {**_BACKBONES, "DyMSTA-Net": dymsta.rows(_by_name(chain.from_iterable(_BACKBONES.values())))}
+_ZOO = _by_name(chain.from_iterable(_FAMILIES.values()))
+
+
+def list_families() -> dict[str, tuple[ModelRow, ...]]:
+    """The rows of every family, by its title."""
+    return dict(_FAMILIES)
 
 
 def list_models() -> list[str]:
