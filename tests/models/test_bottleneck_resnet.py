@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from kinema.models.bottleneck_resnet import Conv2plus1d
+from kinema.models.bottleneck_resnet import Conv2plus1d, HalveFrames
 from kinema.models.zoo import create_model, find_row
 
 NAMES = ("slow_r50", "c2d_r50", "i3d_r50", "r2plus1d_r50", "csn_r101")
@@ -68,6 +68,18 @@ def test_tensors_by_option(name, options, tensor, shape):
 def test_how_many_frames_each_block_spans_first(name, spans):
     told = ["".join(str(middle.conv_a.kernel_size[0]) for middle in stage) for stage in stages(small(name))]
     assert told == spans
+
+
+@pytest.mark.parametrize(("frames", "kept"), [(1, [0]), (2, [1]), (5, [1, 3])])
+def test_halving_keeps_the_larger_of_two_frames(frames, kept):
+    clip = torch.arange(float(frames)).reshape(1, 1, frames, 1, 1)
+    assert HalveFrames()(clip).flatten().tolist() == kept
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", NAMES)
+def test_a_clip_of_one_frame(name):
+    assert small(name)(torch.randn(1, 3, 1, 40, 33)).shape == (1, 5)
 
 
 def test_what_stands_in_the_middle_of_a_block():

@@ -24,6 +24,7 @@ from typing import ClassVar
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 from kinema.core.spec import ClipSpec, InputSpec
 from kinema.models.layers.bottleneck import (
@@ -39,7 +40,16 @@ from kinema.models.layers.bottleneck import (
 from kinema.models.model import Option, VideoModel
 from kinema.models.row import ModelRow
 
-__all__ = ["OPTIONS", "ROWS", "BottleneckResNet", "Conv2plus1d", "Plan", "PooledBottleneckResNet", "input_of"]
+__all__ = [
+    "OPTIONS",
+    "ROWS",
+    "BottleneckResNet",
+    "Conv2plus1d",
+    "HalveFrames",
+    "Plan",
+    "PooledBottleneckResNet",
+    "input_of",
+]
 
 OPTIONS = (
     Option("widen_factor", float, "channels of every layer, times this", low=0.125),
@@ -61,6 +71,14 @@ class Conv2plus1d(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, C, T, H, W) to (N, C, T/t, H/s, W/s)."""
         return self.conv_xy(self.activation(self.norm(self.conv_t(x))))  # type: ignore[no-any-return]
+
+
+class HalveFrames(nn.Module):
+    """Keeps the larger of every two frames; a clip of one frame stays as it is, where the original refuses it."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, C, T, H, W) to (N, C, T/2, H, W), and an odd last frame is dropped."""
+        return functional.max_pool3d(x, (min(2, x.shape[2]), 1, 1))
 
 
 @dataclass(frozen=True)
@@ -133,7 +151,7 @@ class BottleneckResNet(VideoModel):
             for index in range(4)
         ]
         if self.halves_frames:
-            stages.insert(1, nn.MaxPool3d((2, 1, 1)))
+            stages.insert(1, HalveFrames())
         self.blocks = nn.ModuleList(
             [
                 stem(in_channels, width, plan.stem_frames, pool=plan.stem_pool),
@@ -149,7 +167,7 @@ class BottleneckResNet(VideoModel):
 
 
 class PooledBottleneckResNet(BottleneckResNet):
-    """One that keeps the larger of every two frames after res2, so clips have two frames or more."""
+    """One that keeps the larger of every two frames after res2."""
 
     trunk: ClassVar = {
         "stem": ("blocks.0",),  # 3x8x224x224 -> 64x8x112x112 -> 64x8x56x56
