@@ -200,3 +200,14 @@ def test_other_layouts_are_refused_and_nothing_is_loaded(flat, name, options, to
         inflate_into(model, pictures.state_dict())
     assert told in str(caught.value)
     assert all(torch.equal(tensor, before[key]) for key, tensor in model.state_dict().items())
+
+
+def test_only_the_first_convolution_may_take_other_channels():
+    with torch.device("meta"):
+        tensors = torchvision.models.resnet18().state_dict()
+        model = create_model("resnet3d_18", 5)
+    tensors["layer1.0.conv1.weight"] = tensors["layer1.0.conv1.weight"][:, :32]
+    with pytest.raises(
+        WeightsError, match=r"layer1\.0\.conv1\.weight \(64, 32, 3, 3, 3\) instead of \(64, 64, 3, 3, 3\)"
+    ):
+        inflate_into(model, tensors)
