@@ -72,7 +72,8 @@ def fresh(name):
     model = create_model(name, CLASSES, find_row(name).input.channels, **options(name))
     for module in model.modules():
         # A block whose last batch norm starts at zero (SlowFast's, X3D's) would be hidden from every test.
-        if isinstance(module, torch.nn.BatchNorm3d) and not module.weight.any():
+        # I3D's batch norms have no weight.
+        if isinstance(module, torch.nn.BatchNorm3d) and module.weight is not None and not module.weight.any():
             torch.nn.init.ones_(module.weight)
     return model
 
