@@ -103,7 +103,7 @@ class _Streams(VideoModel):
             )
 
     def modules_by_stage(self) -> dict[str, tuple[str, ...]]:
-        """Names of the submodules that each stage runs; a stage of `top` is of the network itself, or of both streams."""
+        """Names of the submodules that each stage runs; a stage of `top` is the network's own, or of both streams."""
         on_top = {stage: (stage,) if hasattr(self, stage) else (f"rgb.{stage}", f"flow.{stage}") for stage in self.top}
         return {**self.trunk, **on_top}
 
