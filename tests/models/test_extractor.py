@@ -113,10 +113,11 @@ class Folded(torch.nn.Module):
     [
         lambda clips: clips.transpose(1, 2).flatten(0, 1),
         lambda clips: clips.transpose(1, 2).flatten(0, 1).unsqueeze(2).expand(-1, -1, 4, -1, -1),
+        lambda clips: clips[:, :, :4].transpose(1, 2).flatten(0, 1).unsqueeze(2).expand(-1, -1, 4, -1, -1),
         lambda clips: clips.permute(0, 2, 3, 4, 1),
         lambda clips: (clips, clips),
     ],
-    ids=["pictures", "pictures as clips", "channels last", "two pathways"],
+    ids=["pictures", "pictures as clips", "four pictures as clips", "channels last", "two pathways"],
 )
 def test_maps_of_other_axes_are_noticed(change, monkeypatch):
     row = find_row("resnet3d_10")
