@@ -40,7 +40,8 @@ def test_version(kinema_command):
 
 def test_the_commands_are_those_documented():
     assert {" ".join(words) for words in COMMANDS} == {
-        "demo", "train", "evaluate", "predict", "models list", "models show", "data check",
+        "demo", "train", "evaluate", "predict", "models list", "models show", "models convert", "models download",
+        "models publish", "data check",
     }  # fmt: skip
 
 
