@@ -71,6 +71,7 @@ def test_groups_without_channels_are_refused(options, told):
 
 def test_shortcut_a_is_part_of_the_training_signal():
     model = small(cardinality=2, shortcut="A").train()
+    assert not [name for name in model.state_dict() if "downsample" in name]
     for layer in (model.layer1, model.layer2, model.layer3, model.layer4):
         for block in layer:  # shut the residual branches: only the shortcuts are left
             torch.nn.init.zeros_(block.bn3.weight)
@@ -83,6 +84,16 @@ def test_initialisation_counts_every_output():
     torch.manual_seed(0)
     weight = create_model("resnext3d_50", 5).layer4[0].conv2.weight
     assert weight.std().item() == pytest.approx((2 / (1024 * 27)) ** 0.5, rel=0.02)  # as the original, not per group
+
+
+def test_dropout_acts_in_training_only():
+    model, clip = small(cardinality=2, dropout=0.5), torch.randn(1, 3, 4, 32, 32)
+    with torch.no_grad():
+        features = model.forward_features(clip)
+        assert torch.equal(model.forward_head(features), model.forward_head(features))
+        model.train()
+        torch.manual_seed(0)
+        assert not torch.equal(model.forward_head(features), model.forward_head(features))
 
 
 @pytest.mark.parametrize(("frames", "height", "width"), [(1, 16, 16), (3, 33, 47), (40, 20, 30)])

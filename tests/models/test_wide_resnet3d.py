@@ -38,7 +38,7 @@ def test_features_by_option(options, shape):
         ({"k": 1.5}, "layer1.0.conv2.weight", (96, 96, 3, 3, 3)),
         ({"k": 3, "widen_factor": 0.5}, "conv1.weight", (32, 3, 7, 7, 7)),
         ({"k": 3, "widen_factor": 0.5}, "layer1.0.conv2.weight", (96, 96, 3, 3, 3)),
-        ({"k": 1.3, "widen_factor": 0.7}, "layer1.0.conv2.weight", (58, 58, 3, 3, 3)),  # 64 · 1.3 · 0.7 is 58.24
+        ({"k": 1.45, "widen_factor": 1.1}, "layer1.0.conv2.weight", (102, 102, 3, 3, 3)),  # 102.08, cut once
     ],
 )
 def test_tensors_by_option(options, name, shape):
@@ -61,12 +61,23 @@ def test_shortcut_a_has_room_at_the_least_k(widen_factor):
 
 def test_shortcut_a_is_part_of_the_training_signal():
     model = small(k=1, shortcut="A").train()
+    assert not [name for name in model.state_dict() if "downsample" in name]
     for layer in (model.layer1, model.layer2, model.layer3, model.layer4):
         for block in layer:  # shut the residual branches: only the shortcuts are left
             torch.nn.init.zeros_(block.bn3.weight)
             torch.nn.init.zeros_(block.bn3.bias)
     model(torch.randn(2, 3, 8, 32, 32)).square().sum().backward()
     assert model.conv1.weight.grad.abs().max() > 0
+
+
+def test_dropout_acts_in_training_only():
+    model, clip = small(k=1, dropout=0.5), torch.randn(1, 3, 4, 32, 32)
+    with torch.no_grad():
+        features = model.forward_features(clip)
+        assert torch.equal(model.forward_head(features), model.forward_head(features))
+        model.train()
+        torch.manual_seed(0)
+        assert not torch.equal(model.forward_head(features), model.forward_head(features))
 
 
 @pytest.mark.parametrize(("frames", "height", "width"), [(1, 16, 16), (3, 33, 47), (40, 20, 30)])
