@@ -54,6 +54,7 @@ GOLDENS = {
     "ptv_x3d_l": ("x3d_l", {}),
     "ptv_x3d_s": ("x3d_s", {}),
     "ptv_x3d_xs": ("x3d_xs", {}),
+    "r2p1d10_flow": ("resnet2p1d_10", {"conv1_t_size": 5, "widen_factor": 0.25}),
     "r2p1d18": ("resnet2p1d_18", {}),
     "r2p1d50": ("resnet2p1d_50", {}),
     "r2p1d18_options": (
