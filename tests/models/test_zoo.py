@@ -26,7 +26,7 @@ def test_a_model_knows_how_it_was_built():
     [
         ("resnet3d_81", {}, "did you mean 'resnet3d_18'"),
         ("resnet3d-18", {}, "did you mean 'resnet3d_18'"),
-        ("xyz", {}, "allowed: resnet3d_10"),
+        ("xyz", {}, "allowed: c2d_r50, c3d"),
         ("resnet3d_18", {"shortcutt": "A"}, "did you mean 'shortcut'"),
         ("resnet3d_18", {"zzz": 1}, "allowed: shortcut, conv1_t_size"),
         ("resnet3d_18", {"shortcut": "C"}, "shortcut='C'\nallowed: A or B"),

@@ -5,6 +5,7 @@ import os
 import signal
 from contextlib import contextmanager
 from itertools import pairwise
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -39,8 +40,9 @@ SMALL = {"model": "resnet3d_10", "model_options": {"widen_factor": 0.125, "conv1
 class Plain(VideoModel):
     """The mean colour of a clip and of its halves through one matrix: no batch norm, no dropout."""
 
-    stages = ("fc",)
-    heads = ("fc",)
+    trunk: ClassVar = {}
+    top: ClassVar = ("fc",)
+    heads: ClassVar = ("fc",)
 
     def __init__(self):
         super().__init__()
@@ -165,6 +167,14 @@ def watch_steps(monkeypatch):
 
     monkeypatch.setattr(loop, "_step", noted)
     return steps
+
+
+@pytest.mark.usefixtures("plain")
+def test_the_network_is_told_its_age(job_of, monkeypatch):
+    told = []
+    monkeypatch.setattr(Plain, "set_epoch", lambda _, epoch: told.append(epoch))
+    run(job_of(epochs=3))
+    assert told == [0, 1, 2]
 
 
 @pytest.mark.usefixtures("plain")

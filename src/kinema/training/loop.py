@@ -185,6 +185,7 @@ def _augmentation(config: TrainConfig) -> AugmentSpec:
 def _train_epoch(job: Job, parts: _Parts, state: RunState, progress: Progress, stop: StopRequest) -> None:
     """The steps of the running epoch that are still to be made."""
     parts.sampler.go_to(state.epoch, skip_batches=state.step * parts.accumulate)
+    parts.network.set_epoch(state.epoch)
     parts.model.train()
     batches = iter(parts.loader)
     saved = time.monotonic()
