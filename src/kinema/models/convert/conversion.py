@@ -302,7 +302,7 @@ def _refuse_contradicting_options(found: Recognised, options: Mapping[str, Optio
         asked = ", ".join(f"{name}={options[name]}" for name in other)
         shown = ", ".join(f"{name}={value}" for name, value in other.items())
         raise WeightsError(
-            f"{asked} is asked for, where the tensors show {shown}",
+            f"options {asked} are asked for, where the tensors show {shown}",
             allowed=shown,
             next_step=f"leave out {', '.join(other)}: the tensors tell",
         )

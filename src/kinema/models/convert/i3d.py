@@ -35,7 +35,7 @@ _PYTORCH_BRANCHES = {
 _MODULES = {"conv3d": "conv3d", "batch3d": "bn", "conv_3d": "conv3d", "batch_norm": "bn"}
 
 _TENSORFLOW_PART = re.compile(
-    r"(?P<scope>.*/)?(?P<point>Conv3d_\d\w_\dx\d|Mixed_\d\w|Logits/Conv3d_0c_1x1)/"
+    r"(?P<scope>.*/)?(?P<point>Conv3d_[12]\w_\dx\d|Mixed_\d\w|Logits/Conv3d_0c_1x1)/"
     r"(?:(?P<branch>Branch_\d)/Conv3d_0\w_(?P<kernel>\dx\d)/)?(?P<module>conv_3d|batch_norm)/(?P<leaf>\w+)"
 )
 # Told by kernel and not by letter: in Mixed_5b's Branch_2, DeepMind's checkpoints call both convolutions 0a.

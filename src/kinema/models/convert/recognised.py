@@ -110,17 +110,26 @@ def count_blocks(names: Iterable[str], layer: str) -> int:
 
 
 def factor_of(*channels: tuple[int, int | Fraction]) -> float:
-    """The number of fewest decimals that each (channels, base) is `int(base * number)` of."""
+    """The likeliest number that each (channels, base) is `int(base * number)` of.
+
+    Of all that fit, the smallest if three decimals write it, as those of eighths, or else the one with
+    the fewest decimals.
+
+    Raises:
+        WeightsError: no number fits all.
+    """
     low = max(Fraction(count) / base for count, base in channels)
     high = min(Fraction(count + 1) / base for count, base in channels)
     if low >= high:
         given = ", ".join(str(count) for count, _ in channels)
         bases = ", ".join(f"{float(base):g}" for _, base in channels)
         raise WeightsError(
-            f"channels of the layers ({given}) that are no multiple of {bases}",
+            f"layers of {given} channels, which are not one multiple of {bases}",
             allowed="channels that one factor gives",
             next_step="convert a network whose layers are all as wide as one factor makes them",
         )
+    if (low * 1000).denominator == 1:
+        return float(low)
     decimals = 0
     while Fraction(steps := math.ceil(low * 10**decimals), 10**decimals) >= high:
         decimals += 1
