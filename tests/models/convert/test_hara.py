@@ -95,6 +95,14 @@ def test_families_that_master_cannot_write_are_of_the_old_branch(name):
     assert recognise(shapes(name), prefixed=False).input.value_range == 255
 
 
+def test_wide_networks_of_master_have_a_wide_first_convolution():
+    # As master builds k = 2: every layer twice as wide, the first convolution too.
+    found = recognise(shapes("wide_resnet3d_50", k=1.0, widen_factor=2.0), prefixed=False)
+    assert (found.options["k"], found.options["widen_factor"]) == (1, 2)
+    assert found.source == "3D-ResNets-PyTorch"
+    assert found.input is None
+
+
 def test_flow_has_two_of_the_means():
     found = recognise(shapes("resnet3d_18", channels=2), prefixed=False)
     assert (found.input.modality, found.input.mean, found.input.std) == ("flow", (0.4345, 0.4051), (0.2768, 0.2713))

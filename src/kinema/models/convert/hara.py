@@ -105,7 +105,8 @@ def _resnet(tensors: Mapping[str, torch.Tensor], *, prefixed: bool) -> Recognise
     options["shortcut"] = "B" if any(".downsample." in name for name in tensors) else "A"
     options["conv1_t_size"] = stem.shape[2]
     name = _buildable(f"{family}_{depth}")
-    old = prefixed or family in {"wide_resnet3d", "resnext3d"}  # of which branch master has no working file
+    # Of master, ResNeXt cannot be trained, and in its wide networks the first convolution is as wide as layer1 (k 1).
+    old = prefixed or family == "resnext3d" or options.get("k", 1) != 1
     trained_on, why = _input(in_channels, old=old)
     return Recognised(
         source=_OLD if old else _NEW,
