@@ -99,8 +99,19 @@ GOLDENS = {
     ),
 }
 # One network a family and option in `make test`; the deeper ones repeat the same code for longer.
-DEEP = {"r3d34", "r3d34_shortcutA", "r3d101", "r3d152", "r3d200", "preact200", "resnext101", "densenet201"}
-DEEP |= {"tv_mvit_v1_b", "tv_mvit_v2_s", "wide50_k2"}
+DEEP = {
+    "densenet201",
+    "preact200",
+    "r3d101",
+    "r3d152",
+    "r3d200",
+    "r3d34",
+    "r3d34_shortcutA",
+    "resnext101",
+    "tv_mvit_v1_b",
+    "tv_mvit_v2_s",
+    "wide50_k2",
+}
 SCALES = (".bn.weight", ".batch3d.weight")  # of batch norms, which the published I3D has not
 # Files of half a gigabyte, or clips that take long: the numbers come out in `make test`, their way through files later.
 HEAVY = {"c3d", "i3d_flow", "i3d_rgb", "ptv_csn_r101", "ptv_slow_r50", "ptv_slowfast_r50", "ptv_x3d_l", "ptv_x3d_s"}
