@@ -66,3 +66,12 @@ def test_who_says_which_picture_is_shown_when(made_video, name, by_count, keyfra
 
 def test_repr_is_short():
     assert repr(LINE) == "Timeline(7 frames, 2 keyframes, 0.320 s)"
+
+
+def test_a_duration_that_is_none_is_not_believed(made_video, tmp_path):
+    data = made_video("vp9.webm").read_bytes()
+    at = data.index(b"00:00:0", data.index(b"DURATION"))
+    broken = tmp_path / "broken.webm"
+    broken.write_bytes(data[: at + 2] + b"&" + data[at + 3 :])
+    with Handle(broken) as handle:
+        assert len(read_timeline(handle, lambda *_: None).pts) == 48

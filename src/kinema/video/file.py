@@ -15,6 +15,7 @@ from kinema.video.frame import Frames
 from kinema.video.handle import Handle
 from kinema.video.picture import Layout, Painter, check_short_side
 from kinema.video.probe import VideoInfo, describe
+from kinema.video.structure import structural_damage
 from kinema.video.timeline import Timeline, read_timeline
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ class VideoFile:
         self._cursor: Cursor | None = None
         self._painter: Painter | None = None
         self._handle = Handle(path, threads=threads)
+        self._container = self._handle.container.format.name
 
     @cached_property
     def info(self) -> VideoInfo:
@@ -100,7 +102,7 @@ class VideoFile:
     @property
     def damage(self) -> tuple[Damage, ...]:
         """What has been found broken so far, by whatever was read; in order of time."""
-        return self._damage(self._scan[1] | self._heard)
+        return self._damage(self._promises | self._heard)
 
     def frames(
         self, *, start_seconds: float = 0.0, end_seconds: float | None = None, chunk_frames: int = 32
@@ -179,12 +181,23 @@ class VideoFile:
         self._handle.rewind()
         return read_timeline(self._handle, heard), heard
 
+    @cached_property
+    def _promises(self) -> Heard:
+        """What the file as a whole lacks: by its packets, and by the skeleton of its container."""
+        heard = self._scan[1]
+        reason = None if heard else structural_damage(self.path, self._container)
+        if reason is None:
+            return heard
+        skeleton = Heard()
+        skeleton(None, reason)
+        return skeleton
+
     def _chunks(self, start_seconds: float, end_seconds: float | None, size: int) -> Generator[Frames, None, None]:
-        timeline, heard = self._scan
+        timeline = self._timeline
         first = timeline.index_at(start_seconds)
         last = len(timeline.pts) if end_seconds is None else timeline.index_at(end_seconds)
-        if last < len(timeline.pts):
-            heard = Heard()  # what the end of the file lacks does not matter here
+        # What the end of the file lacks does not matter before it.
+        heard = self._promises if last == len(timeline.pts) else Heard()
         if first < last:
             with Handle(self.path, threads=self.threads) as handle:
                 cursor = Cursor.at(first, handle, timeline)

@@ -189,7 +189,10 @@ def _promised_seconds(handle: Handle) -> float:
         return float(stream.duration * handle.time_base)
     tag = stream.metadata.get("DURATION")  # what FFmpeg and mkvmerge note a track in Matroska
     if tag is not None:
-        hours, minutes, seconds = (float(part) for part in tag.split(":"))
+        try:
+            hours, minutes, seconds = (float(part) for part in tag.split(":"))
+        except ValueError:  # anybody may have written it
+            return 0.0
         return 3600 * hours + 60 * minutes + seconds
     if len(container.streams) == 1 and container.duration is not None:
         return container.duration / 1_000_000

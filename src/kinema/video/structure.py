@@ -1,0 +1,193 @@
+"""What a container's own skeleton tells of its wholeness, where FFmpeg reads over the broken places in silence.
+
+GIF, FLV, Matroska with WebM, and MPEG transport streams are walked from block to block, without decoding: lengths that
+lead to no block, blocks cut off by the end of the file, checksums that do not hold. MP4, MOV and AVI count their
+pictures (`timeline`), and an elementary stream or an MPEG program stream has no skeleton.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+__all__ = ["structural_damage"]
+
+
+class _Broken(Exception):  # noqa: N818 - never leaves this file
+    """The walk cannot go on; says why."""
+
+
+def structural_damage(path: Path | str, container: str) -> str | None:
+    """What is broken in the skeleton of the file at `path`.
+
+    Args:
+        path: a file that can be read.
+        container: FFmpeg's name of the format, such as `matroska,webm`.
+
+    Returns:
+        The first broken place, or None: nothing is, or the container has no skeleton that is known here.
+    """
+    walk = _WALKS.get(container)
+    if walk is None:
+        return None
+    try:
+        with Path(path).open("rb") as file:
+            walk(file, Path(path).stat().st_size)
+    except _Broken as broken:
+        return str(broken)
+    except OSError as error:
+        return f"reading stops early: {error.strerror or error}"
+    return None
+
+
+def _take(file: BinaryIO, count: int) -> bytes:
+    data = file.read(count)
+    if len(data) < count:
+        raise _Broken("the file ends in the middle")
+    return data
+
+
+# --- GIF: header, then extensions and images of sub-blocks, then one byte that says it is the end ---
+
+_GIF_END, _GIF_IMAGE, _GIF_EXTENSION = 0x3B, 0x2C, 0x21
+
+
+def _walk_gif(file: BinaryIO, _size: int) -> None:
+    _skip_palette(file, _take(file, 13)[10])
+    while (kind := _take(file, 1)[0]) != _GIF_END:
+        if kind == _GIF_IMAGE:
+            _skip_palette(file, _take(file, 9)[8])
+        elif kind != _GIF_EXTENSION:
+            raise _Broken(f"byte {file.tell() - 1} should begin a picture and does not")
+        _take(file, 1)
+        lengths: list[int] = []
+        while length := _take(file, 1)[0]:
+            _take(file, length)
+            lengths.append(length)
+        # Encoders fill every sub-block of a picture but its last; other lengths were read from amid its pixels.
+        if kind == _GIF_IMAGE and (len(set(lengths[:-1])) > 1 or lengths[-1:] > lengths[:1]):
+            raise _Broken(f"the picture that ends at byte {file.tell()} is in pieces")
+
+
+def _skip_palette(file: BinaryIO, flags: int) -> None:
+    if flags & 0x80:
+        _take(file, 3 << (1 + (flags & 7)))
+
+
+# --- FLV: tags with their length in front and behind ---
+
+_FLV_TAG_BYTES = 11
+_FLV_KINDS = {8, 9, 18}  # sound, pictures, notes
+
+
+def _walk_flv(file: BinaryIO, size: int) -> None:
+    at = int.from_bytes(_take(file, 9)[5:], "big") + 4  # header, and the length of no tag
+    while at < size:
+        file.seek(at)
+        head = _take(file, _FLV_TAG_BYTES)
+        if head[0] & 0x1F not in _FLV_KINDS:
+            raise _Broken(f"byte {at} should begin a tag and does not")
+        at += _FLV_TAG_BYTES + int.from_bytes(head[1:4], "big")
+        if at > size:
+            raise _Broken("the file ends in the middle of a picture")
+        at += 4
+
+
+# --- MPEG transport stream: packets of one length that begin with 0x47 ---
+
+_TS_SYNC = 0x47
+
+
+def _walk_ts(file: BinaryIO, size: int) -> None:
+    start = file.read(4 * 208)
+    for length, lead in ((188, 0), (192, 4), (204, 0)):
+        if len(start) > lead + 2 * length and all(start[lead + number * length] == _TS_SYNC for number in range(3)):
+            if size % length:
+                raise _Broken(f"{size % length} bytes more than whole packets of {length}")
+            return
+
+
+# --- Matroska: elements of (id, length, content), nested; some begin with a checksum of the rest ---
+
+_SEGMENT, _CLUSTER, _CHECKSUM, _FILLER = 0x18538067, 0x1F43B675, 0xBF, 0xEC
+_IN_SEGMENT = {
+    _CLUSTER, _CHECKSUM, _FILLER,
+    0x114D9B74, 0x1549A966, 0x1654AE6B, 0x1C53BB6B, 0x1254C367, 0x1043A770, 0x1941A469,
+}  # fmt: skip
+_IN_CLUSTER = {_CHECKSUM, _FILLER, 0xA3, 0xA0, 0xE7, 0xA7, 0xAB, 0xAF, 0x5854}
+
+
+def _walk_matroska(file: BinaryIO, size: int) -> None:
+    at = 0
+    while at < size:
+        kind, start, end = _element(file, at, size)
+        if kind == _SEGMENT:
+            _walk_segment(file, start, size if end is None else end)
+        if end is None:
+            return
+        at = end
+
+
+def _walk_segment(file: BinaryIO, at: int, end: int) -> None:
+    while at < end:
+        kind, start, after = _element(file, at, end)
+        if kind not in _IN_SEGMENT:
+            raise _Broken(f"byte {at} should begin a cluster and does not")
+        if after is None:  # a live recording, whose clusters end where the next begins
+            return
+        if kind != _FILLER:
+            _check_sum(file, start, after)
+        if kind == _CLUSTER:
+            _walk_cluster(file, start, after)
+        at = after
+
+
+def _walk_cluster(file: BinaryIO, at: int, end: int) -> None:
+    while at < end:
+        kind, _, after = _element(file, at, end)
+        if kind not in _IN_CLUSTER or after is None:
+            raise _Broken(f"byte {at} should begin a picture and does not")
+        at = after
+
+
+def _check_sum(file: BinaryIO, start: int, end: int) -> None:
+    file.seek(start)
+    head = file.read(6)
+    if len(head) < 6 or head[0] != _CHECKSUM or head[1] != 0x84:
+        return
+    left, found = end - start - 6, 0
+    while left > 0:
+        part = _take(file, min(left, 1 << 20))
+        found, left = zlib.crc32(part, found), left - len(part)
+    if found != int.from_bytes(head[2:], "little"):
+        raise _Broken(f"the checksum of bytes {start} to {end} does not hold")
+
+
+def _element(file: BinaryIO, at: int, limit: int) -> tuple[int, int, int | None]:
+    """(id, start, end) of the content of the element at `at`; an end of None is unknown, as in live recordings."""
+    file.seek(at)
+    head = file.read(12)
+    id_bytes = 9 - head[0].bit_length() if head else 0
+    if not 0 < id_bytes <= 4 or len(head) <= id_bytes or not head[id_bytes]:
+        raise _Broken(f"byte {at} should begin an element and does not")
+    size_bytes = 9 - head[id_bytes].bit_length()
+    if len(head) < id_bytes + size_bytes:
+        raise _Broken("the file ends in the middle")
+    most = (1 << 7 * size_bytes) - 1
+    length = int.from_bytes(head[id_bytes : id_bytes + size_bytes], "big") & most
+    start = at + id_bytes + size_bytes
+    if length == most:
+        return int.from_bytes(head[:id_bytes], "big"), start, None
+    if start + length > limit:
+        raise _Broken(f"the element at byte {at} is longer than what holds it")
+    return int.from_bytes(head[:id_bytes], "big"), start, start + length
+
+
+_WALKS: dict[str, Callable[[BinaryIO, int], None]] = {
+    "gif": _walk_gif,
+    "flv": _walk_flv,
+    "mpegts": _walk_ts,
+    "matroska,webm": _walk_matroska,
+}
