@@ -33,6 +33,8 @@ class VideoInfo:
         codec: FFmpeg's name of the format the video is compressed in, such as `h264`.
         pixel_format: FFmpeg's name of the stored pixels, such as `yuv420p`.
         variable_frame_rate: whether distances between pictures differ by more than the rounding of the clock.
+        rate_assumed: whether nothing told the frame rate, so that all times follow from a guess of 25 frames
+            a second; only of frames without a record of it.
     """
 
     path: Path | str
@@ -47,6 +49,7 @@ class VideoInfo:
     codec: str
     pixel_format: str
     variable_frame_rate: bool
+    rate_assumed: bool = False
 
 
 def probe(path: Path | str) -> VideoInfo:

@@ -1,4 +1,4 @@
-"""What a person names (files, patterns, folders, URLs) -> a list of videos, and an open reader for each."""
+"""What a person names (files, patterns, folders, URLs) -> a list of videos, and an open reader for each kind."""
 
 from __future__ import annotations
 
@@ -8,17 +8,23 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from glob import glob
 from pathlib import Path
+from typing import TypeAlias
 
 from kinema.core.errors import MediaError, UsageError, nearest
 from kinema.video.file import VideoFile
+from kinema.video.frame_archive import ARCHIVE_SUFFIXES, FrameArchive
+from kinema.video.frame_folder import FrameFolder, is_picture_name
 from kinema.video.stream import VideoStream
 
-__all__ = ["VIDEO_SUFFIXES", "expand", "is_url", "open_video"]
+__all__ = ["VIDEO_SUFFIXES", "Recording", "expand", "is_frame_folder", "is_url", "open_recording", "open_video"]
+
+Recording: TypeAlias = VideoFile | FrameFolder | FrameArchive
+"""Anything with an end whose frames can be read in any order; all are used alike."""
 
 # fmt: off
 VIDEO_SUFFIXES = frozenset({
-    ".264", ".265", ".3g2", ".3gp", ".asf", ".avi", ".dav", ".flv", ".gif", ".h264", ".h265", ".hevc", ".m2ts",
-    ".m4v", ".mjpeg", ".mjpg", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv", ".ts", ".vob",
+    ".264", ".265", ".3g2", ".3gp", ".asf", ".avi", ".dav", ".flv", ".gif", ".h264", ".h265", ".hdf5", ".hevc",
+    ".m2ts", ".m4v", ".mjpeg", ".mjpg", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv", ".ts", ".vob",
     ".webm", ".wmv",
 })
 # fmt: on
@@ -36,8 +42,9 @@ def is_url(source: str) -> bool:
 def expand(sources: Sequence[str]) -> list[str]:
     """The videos that `sources` name, in the order given, each once.
 
-    A name that exists is taken as it is, brackets and stars included. A folder gives all videos in
-    it and below (by `VIDEO_SUFFIXES`, without hidden ones), sorted by path. What does not exist but
+    A name that exists is taken as it is, brackets and stars included, and so is a folder of frames. Any
+    other folder gives all videos (by `VIDEO_SUFFIXES`) and folders of frames in it and below, without hidden
+    ones, sorted by path. What does not exist but
     holds `*`, `?` or `[` is a pattern (`**` for any depth), and gives videos and folders, sorted. URLs stay.
 
     Raises:
@@ -50,11 +57,46 @@ def expand(sources: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def open_video(source: str | Path, *, short_side_px: int | None = None, strict: bool = True) -> VideoFile | VideoStream:
+def is_frame_folder(path: Path) -> bool:
+    """Whether `path` is a folder of numbered pictures: with no video and no other folder beside them."""
+    try:
+        with os.scandir(path) as entries:
+            seen = False
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                if _is_video(entry.name) or entry.is_dir():
+                    return False
+                seen = seen or is_picture_name(entry.name)
+            return seen
+    except OSError:
+        return False
+
+
+def open_recording(path: str | Path, *, short_side_px: int | None = None, strict: bool = True) -> Recording:
+    """A reader for one video file, folder of frames or HDF5 archive of frames, to be used as a context manager.
+
+    Args:
+        path: of the file or folder.
+        short_side_px: what frames are scaled to, see `VideoFile`.
+        strict: whether damage raises or is only noted.
+
+    Raises:
+        MediaError: it cannot be opened, or holds no video.
+        UsageError: an archive, and h5py is not installed.
+    """
+    if is_frame_folder(Path(path)):
+        return FrameFolder(path, short_side_px=short_side_px, strict=strict)
+    if Path(path).suffix.lower() in ARCHIVE_SUFFIXES and Path(path).is_file():
+        return FrameArchive(path, short_side_px=short_side_px, strict=strict)
+    return VideoFile(path, short_side_px=short_side_px, strict=strict)
+
+
+def open_video(source: str | Path, *, short_side_px: int | None = None, strict: bool = True) -> Recording | VideoStream:
     """A reader for one video, to be used as a context manager.
 
     Args:
-        source: path of a file, or URL of a stream.
+        source: path of a file or of a folder of frames, or URL of a stream.
         short_side_px: what frames are scaled to, see `VideoFile`.
         strict: whether damage raises or is only noted.
 
@@ -63,18 +105,18 @@ def open_video(source: str | Path, *, short_side_px: int | None = None, strict: 
     """
     if is_url(str(source)):
         return VideoStream(str(source), short_side_px=short_side_px, strict=strict)
-    return VideoFile(_spelled(str(source)), short_side_px=short_side_px, strict=strict)
+    return open_recording(_spelled(str(source)), short_side_px=short_side_px, strict=strict)
 
 
 def _local(source: str) -> list[str]:
     path = _spelled(source)
-    if path.is_dir():
+    if path.is_dir() and not is_frame_folder(path):
         videos = sorted(_videos_below(path))
         if not videos:
             raise MediaError(
                 source,
                 "a folder without videos",
-                allowed=f"files ending in {', '.join(sorted(VIDEO_SUFFIXES))}",
+                allowed=f"files ending in {', '.join(sorted(VIDEO_SUFFIXES))}, or folders of numbered pictures",
                 next_step="name a file itself if it is a video under another ending",
             )
         return videos
@@ -95,7 +137,7 @@ def _matching(pattern: str) -> list[str]:
         video
         for match in matches
         for video in (sorted(_videos_below(Path(match))) if Path(match).is_dir() else [match])
-        if _is_video(video)
+        if _is_video(video) or is_frame_folder(Path(video))
     ]
     if not videos:
         reason = "the pattern matches nothing" if not matches else f"none of {len(matches)} matches is a video"
@@ -104,6 +146,9 @@ def _matching(pattern: str) -> list[str]:
 
 
 def _videos_below(folder: Path) -> Iterator[str]:
+    if is_frame_folder(folder):
+        yield str(folder)
+        return
     seen = set()
     for root, folders, files in os.walk(folder, followlinks=True):
         real = os.path.realpath(root)
@@ -111,7 +156,10 @@ def _videos_below(folder: Path) -> Iterator[str]:
             folders.clear()
             continue
         seen.add(real)
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        visible = [name for name in folders if not name.startswith(".")]
+        of_frames = {name for name in visible if is_frame_folder(Path(root, name))}
+        folders[:] = [name for name in visible if name not in of_frames]
+        yield from (str(Path(root, name)) for name in of_frames)
         yield from (str(Path(root, name)) for name in files if not name.startswith(".") and _is_video(name))
 
 
