@@ -36,6 +36,7 @@ def test_paddings(padding):
         ({"size_px": 112, "short_side_px": 100}, "short side of 100 pixels cannot give crops of 112"),
         ({"mean": (0.5,)}, "1 means and 3 deviations for 3 rgb channels"),
         ({"modality": "flow"}, "3 means and 3 deviations for 2 flow channels"),
+        ({"flow": "tvl1"}, "flow by tvl1 in an input of modality rgb"),
         ({"std": (1.0, 1.0, 0.0)}, "a standard deviation of 0.0"),
         (
             {"modality": "difference", "mean": (0.0,), "std": (0.1,), "clip": ClipSpec(frames=1)},

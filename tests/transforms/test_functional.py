@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torchvision.transforms.v2 import functional as tv
 
 from kinema.core.errors import DataError
-from kinema.core.spec import InputSpec
+from kinema.core.spec import FLOW_MEAN, FLOW_STD, InputSpec
 from kinema.transforms.functional import crop_resize, flip, luma_difference, normalise, to_model_axes
 from kinema.transforms.spatial import Box
 
@@ -47,10 +47,16 @@ def test_flow_mirrored_points_the_other_way():
     batch = pixels(2, 3, 2, 4, 5)
     before = batch.clone()
     mirrored = flip(batch, torch.tensor([True, False]), flow_channel=0)
-    assert torch.equal(mirrored[0, :, 0], 255 - before[0, :, 0].flip(-1))
+    assert torch.equal(mirrored[0, :, 0].int(), (256 - before[0, :, 0].flip(-1).int()).clamp(max=255))
     assert torch.equal(mirrored[0, :, 1], before[0, :, 1].flip(-1))
     assert torch.equal(mirrored[1], before[1])
     assert torch.equal(batch, before)
+
+
+def test_no_motion_mirrored_stays_none_and_the_ends_stay_bytes():
+    batch = torch.tensor([0, 1, 127, 128, 129, 255], dtype=torch.uint8).view(6, 1, 1, 1, 1)
+    mirrored = flip(batch, torch.ones(6, dtype=torch.bool), flow_channel=0)
+    assert mirrored.flatten().tolist() == [255, 255, 129, 128, 127, 1]
 
 
 def test_axes():
@@ -74,9 +80,11 @@ def test_normalise_equals_a_hand_computation():
 
 
 def test_normalise_of_flow():
-    spec = InputSpec(modality="flow", mean=(0.5, 0.5), std=(0.5, 0.5))
-    clips = torch.tensor([0.0, 255.0]).view(1, 2, 1, 1, 1)
-    assert normalise(clips, spec).flatten().tolist() == pytest.approx([-1.0, 1.0])
+    spec = InputSpec(modality="flow", mean=(FLOW_MEAN, FLOW_MEAN), std=(FLOW_STD, FLOW_STD))
+    clips = torch.tensor([1.0, 128.0, 128.0, 255.0]).view(1, 2, 2, 1, 1)
+    fed = normalise(clips, spec).flatten().tolist()
+    assert fed == pytest.approx([-1.0, 0.0, 0.0, 1.0])
+    assert fed[1] == fed[2] == 0
 
 
 DIFFERENCE = InputSpec(modality="difference", mean=(0.0,), std=(0.1,))

@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from kinema.core.errors import DataError, UsageError
-from kinema.core.spec import ClipSpec, InputSpec
+from kinema.core.spec import FLOW_MEAN, FLOW_STD, ClipSpec, InputSpec
 from kinema.transforms.functional import normalise, to_model_axes
 from kinema.transforms.presets import AugmentSpec, EvalTransform, TrainTransform
 
 INPUT = InputSpec(clip=ClipSpec(frames=4), size_px=32, short_side_px=40)
-FLOW = InputSpec(modality="flow", size_px=32, short_side_px=40, mean=(0.5, 0.5), std=(0.5, 0.5))
+FLOW = InputSpec(modality="flow", size_px=32, short_side_px=40, mean=(FLOW_MEAN, FLOW_MEAN), std=(FLOW_STD, FLOW_STD))
 QUIET = AugmentSpec(crop="center", flip=0.0)
 
 
@@ -137,7 +137,7 @@ def test_differences_of_a_still_clip_are_zero_whatever_is_drawn():
 
 
 def test_flow_is_mirrored_as_motion():
-    batch = pixels(1, 4, 2, 32, 32)
+    batch = pixels(1, 4, 2, 32, 32).clamp(min=1)
     out = TrainTransform(FLOW, AugmentSpec(flip=1.0)).batch(batch, seeded())
     straight = EvalTransform(FLOW).batch(batch)
     assert torch.allclose(out[:, 0], -straight[:, 0].flip(-1), atol=1e-6)
@@ -145,8 +145,9 @@ def test_flow_is_mirrored_as_motion():
 
 
 def test_pictures_with_their_flow_are_mirrored_together():
-    both = InputSpec(modality="rgb+flow", size_px=32, short_side_px=40, mean=(0.5,) * 5, std=(0.5,) * 5)
-    batch = pixels(1, 4, 5, 32, 32)
+    mean, std = (0.4, 0.5, 0.6, FLOW_MEAN, FLOW_MEAN), (0.5, 0.5, 0.5, FLOW_STD, FLOW_STD)
+    both = InputSpec(modality="rgb+flow", size_px=32, short_side_px=40, mean=mean, std=std)
+    batch = pixels(1, 4, 5, 32, 32).clamp(min=1)
     out = TrainTransform(both, AugmentSpec(flip=1.0)).batch(batch, seeded())
     straight = EvalTransform(both).batch(batch)
     assert torch.allclose(out[:, 3], -straight[:, 3].flip(-1), atol=1e-6)

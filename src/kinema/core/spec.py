@@ -7,11 +7,15 @@ from typing import Literal
 
 from kinema.core.errors import UsageError
 
-__all__ = ["ClipSpec", "Crop", "InputSpec", "Modality", "Padding"]
+__all__ = ["FLOW_MEAN", "FLOW_STD", "ClipSpec", "Crop", "InputSpec", "Modality", "Padding"]
 
 Padding = Literal["loop", "last", "none"]
 Modality = Literal["rgb", "flow", "rgb+flow", "difference"]
 Crop = Literal["center", "full"]
+
+FLOW_MEAN = 128 / 255
+FLOW_STD = 127 / 255
+"""The statistics that make -1 to 1 of a byte of flow, 1 to 255 around 128: no motion is fed as exactly 0."""
 
 _CHANNELS: dict[Modality, int] = {"rgb": 3, "flow": 2, "rgb+flow": 5, "difference": 1}
 
@@ -65,6 +69,8 @@ class InputSpec:
         mean: a value for each channel, after scaling to `value_range`.
         std: likewise; 1 means "not divided".
         value_range: what 255 becomes; 1.0 for most networks, 255.0 for those trained on raw bytes.
+        flow: the algorithm that computed the flow it was trained on, such as `tvl1`; None without flow, or
+            where nobody said.
     """
 
     clip: ClipSpec = field(default_factory=ClipSpec)
@@ -75,12 +81,15 @@ class InputSpec:
     mean: tuple[float, ...] = (0.4345, 0.4051, 0.3775)
     std: tuple[float, ...] = (0.2768, 0.2713, 0.2737)
     value_range: float = 1.0
+    flow: str | None = None
 
     def __post_init__(self) -> None:
         if self.modality not in _CHANNELS:
             raise UsageError(f"modality '{self.modality}'", allowed=", ".join(_CHANNELS))
         if self.crop not in ("center", "full"):
             raise UsageError(f"crop '{self.crop}'", allowed="center or full")
+        if self.flow is not None and self.flow_channel is None:
+            raise UsageError(f"flow by {self.flow} in an input of modality {self.modality}", allowed="flow or rgb+flow")
         if self.modality == "difference" and self.clip.frames < 2:
             raise UsageError("differences of a clip of one frame", allowed="clips of two frames or more")
         if self.size_px < 16:

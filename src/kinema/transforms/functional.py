@@ -44,11 +44,13 @@ def require_frames(frames: torch.Tensor) -> None:
 def flip(batch: torch.Tensor, flipped: torch.Tensor, *, flow_channel: int | None = None) -> torch.Tensor:
     """Mirror left and right those clips of a uint8 batch (N, T, C, H, W) that `flipped` (N,) names.
 
-    Channel `flow_channel` is motion to the right as a byte around 127.5; mirrored, it points the other way.
+    Channel `flow_channel` is motion to the right as a byte, 1 to 255 around 128; mirrored, it points the other way.
+    No motion stays none. A byte of 0, which kinema's own flow lacks, becomes 255.
     """
     mirrored = batch.flip(-1)
     if flow_channel is not None:
-        mirrored[:, :, flow_channel] = 255 - mirrored[:, :, flow_channel]
+        # In two steps, since 256 is no byte.
+        mirrored[:, :, flow_channel] = 255 - (mirrored[:, :, flow_channel].clamp(min=1) - 1)
     return torch.where(flipped.to(batch.device).view(-1, 1, 1, 1, 1), mirrored, batch)
 
 

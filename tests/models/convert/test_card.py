@@ -91,7 +91,7 @@ def test_another_number_of_labels_is_an_error(resnet):
 def test_other_networks_of_two_channels_are_taken_for_flow():
     found = convert_tensors(create_model("slow_r50", 3, 2, widen_factor=0.125).state_dict())
     card = card_of(found)
-    assert (card.input.modality, card.input.mean, card.input.size_px) == ("flow", (0.5, 0.5), 224)
+    assert (card.input.modality, card.input.mean, card.input.size_px) == ("flow", (128 / 255,) * 2, 224)
     assert "taken for flow" in card.provenance["input_reason"]
 
 

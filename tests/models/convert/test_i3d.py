@@ -108,5 +108,7 @@ def test_pictures_and_flow_are_fed_from_minus_one_to_one(channels, modality):
     from kinema.models.zoo import create_model
 
     fed = convert_tensors(create_model("i3d", 3, channels).state_dict()).input
-    assert (fed.modality, fed.mean, fed.std) == (modality, (0.5,) * channels, (0.5,) * channels)
+    mean, std = (128 / 255, 127 / 255) if modality == "flow" else (0.5, 0.5)
+    assert (fed.modality, fed.mean, fed.std) == (modality, (mean,) * channels, (std,) * channels)
     assert (fed.size_px, fed.short_side_px, fed.clip.fps) == (224, 256, 25)
+    assert fed.flow == ("tvl1" if modality == "flow" else None)

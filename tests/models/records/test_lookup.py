@@ -157,8 +157,10 @@ def test_deepminds_checkpoints_are_two_files_each(name, modality, count, top1):
 def test_inputs_of_i3d_run_from_minus_one_to_one():
     for record in records_of("i3d"):
         spec = record.input
-        scaled = [(byte / 255 * spec.value_range - spec.mean[0]) / spec.std[0] for byte in (0, 127.5, 255)]
-        assert scaled == [-1.0, 0.0, 1.0]
+        ends = (1, 128, 255) if spec.modality == "flow" else (0, 127.5, 255)
+        scaled = [(byte / 255 * spec.value_range - spec.mean[0]) / spec.std[0] for byte in ends]
+        assert scaled == pytest.approx([-1.0, 0.0, 1.0])
+        assert spec.flow == ("tvl1" if spec.modality == "flow" else None)
 
 
 TORCHVISION = [(name, weights) for name in list_models(module=torchvision_video) for weights in get_model_weights(name)]

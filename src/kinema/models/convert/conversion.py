@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from kinema.core.errors import WeightsError, shortened
-from kinema.core.spec import InputSpec
+from kinema.core.spec import FLOW_MEAN, FLOW_STD, InputSpec
 from kinema.models.convert import c3d, hara, i3d, pytorchvideo, torchvision
 from kinema.models.convert.reading import Foreign, read_foreign
 from kinema.models.convert.recognised import Recognised, length_of
@@ -340,7 +340,7 @@ def _input(architecture: str, found: Recognised) -> tuple[InputSpec | None, str]
     if row.channels == found.in_channels:
         return row, found.input_reason or "what its authors trained it on"
     if found.in_channels == 2:
-        flow = replace(row, modality="flow", mean=(0.5, 0.5), std=(0.5, 0.5))
+        flow = replace(row, modality="flow", mean=(FLOW_MEAN,) * 2, std=(FLOW_STD,) * 2)
         return flow, "two channels are taken for flow, from -1 to 1"
     return None, ""
 
