@@ -10,6 +10,7 @@ from PIL import Image
 from kinema.core.errors import MediaError, UsageError
 from kinema.video.flow_record import FlowRecipe, FlowRecord, FlowSource
 from kinema.video.flow_source import FlowFile, pair_names
+from kinema.video.source import open_recording
 from kinema.video.writer import VideoWriter
 
 FIELDS, HEIGHT, WIDTH = 10, 24, 32
@@ -70,6 +71,18 @@ def test_fields_of_a_segment(stored, fields, span, expected):
         assert near(chunk.data, fields[list(chunk.pts)])
 
 
+def test_it_opens_as_any_recording_does(stored):
+    with open_recording(stored, short_side_px=12) as flow:
+        assert isinstance(flow, FlowFile)
+        info = flow.info
+        assert flow.read([1]).data.shape == (1, 2, 12, 16)
+
+    assert (info.width_px, info.height_px, info.frame_count) == (WIDTH, HEIGHT, FIELDS)
+    assert (info.duration_seconds, info.average_fps, info.start_pts) == (0.8, 12.5, 0)
+    assert info.codec.startswith("flow (dis, ")
+    assert not info.variable_frame_rate
+
+
 def test_scaling_keeps_the_motion(stored, fields):
     with FlowFile(stored, short_side_px=12) as flow:
         found = flow.read([3])
@@ -124,4 +137,5 @@ def test_repr_and_times(stored):
     with FlowFile(stored, short_side_px=12) as flow:
         assert repr(flow) == f"FlowFile('{stored}', short_side_px=12)"
         assert flow.pts == tuple(range(10))
+        assert flow.times == pytest.approx([0.08 * index for index in range(10)])
         assert flow.damage == ()

@@ -17,6 +17,7 @@ from kinema.video.file import Damage, VideoFile, damage_error
 from kinema.video.flow_record import VIDEO_STORE, FlowRecord, read_record
 from kinema.video.frame import Frames
 from kinema.video.picture import check_short_side
+from kinema.video.probe import VideoInfo
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -66,9 +67,33 @@ class FlowFile:
                 raise MediaError(self.path, f"{VIDEO_STORE} holds {found} fields of {self.record.fields}")
 
     @property
+    def info(self) -> VideoInfo:
+        """What it is, before `short_side_px`."""
+        record = self.record
+        return VideoInfo(
+            path=self.path,
+            width_px=record.width_px,
+            height_px=record.height_px,
+            frame_count=record.fields,
+            duration_seconds=float(record.fields / record.recipe.fps),
+            average_fps=float(record.recipe.fps),
+            time_base=self._time_base,
+            start_pts=0,
+            rotation_degrees=0,
+            codec=f"flow ({record.recipe.algorithm}, {record.recipe.store})",
+            pixel_format="two bytes",
+            variable_frame_rate=False,
+        )
+
+    @property
     def pts(self) -> tuple[int, ...]:
         """Times of all fields in units of 1 / fps: 0, 1, 2 ..."""
         return tuple(range(self.record.fields))
+
+    @property
+    def times(self) -> tuple[float, ...]:
+        """Seconds (T,) of every field, from the first."""
+        return tuple(float(index * self._time_base) for index in range(self.record.fields))
 
     @property
     def damage(self) -> tuple[Damage, ...]:

@@ -12,13 +12,25 @@ from typing import TypeAlias
 
 from kinema.core.errors import MediaError, UsageError, nearest
 from kinema.video.file import VideoFile
+from kinema.video.flow_record import is_flow
+from kinema.video.flow_source import FlowFile
 from kinema.video.frame_archive import ARCHIVE_SUFFIXES, FrameArchive
 from kinema.video.frame_folder import FrameFolder, is_picture_name
+from kinema.video.frame_record import FrameRecord
 from kinema.video.stream import VideoStream
 
-__all__ = ["VIDEO_SUFFIXES", "Recording", "expand", "is_frame_folder", "is_url", "open_recording", "open_video"]
+__all__ = [
+    "VIDEO_SUFFIXES",
+    "Recording",
+    "expand",
+    "is_frame_folder",
+    "is_url",
+    "open_recording",
+    "open_video",
+    "tells_rate",
+]
 
-Recording: TypeAlias = VideoFile | FrameFolder | FrameArchive
+Recording: TypeAlias = VideoFile | FrameFolder | FrameArchive | FlowFile
 """Anything with an end whose frames can be read in any order; all are used alike."""
 
 # fmt: off
@@ -73,11 +85,25 @@ def is_frame_folder(path: Path) -> bool:
         return False
 
 
+def tells_rate(path: Path) -> bool:
+    """Whether the frame rate of the recording at `path` is known rather than assumed; reads no picture.
+
+    Raises:
+        MediaError: it cannot be opened.
+    """
+    if is_frame_folder(path):
+        return FrameRecord.read(path) is not None
+    if path.suffix.lower() not in ARCHIVE_SUFFIXES:
+        return True
+    with FrameArchive(path) as archive:
+        return not archive.rate_assumed
+
+
 def open_recording(path: str | Path, *, short_side_px: int | None = None, strict: bool = True) -> Recording:
-    """A reader for one video file, folder of frames or HDF5 archive of frames, to be used as a context manager.
+    """A reader for one video file, folder of frames, HDF5 archive of frames or stored flow; a context manager.
 
     Args:
-        path: of the file or folder.
+        path: of the file or folder; of flow, that of its `flow.json`.
         short_side_px: what frames are scaled to, see `VideoFile`.
         strict: whether damage raises or is only noted.
 
@@ -85,6 +111,8 @@ def open_recording(path: str | Path, *, short_side_px: int | None = None, strict
         MediaError: it cannot be opened, or holds no video.
         UsageError: an archive, and h5py is not installed.
     """
+    if is_flow(path):
+        return FlowFile(path, short_side_px=short_side_px, strict=strict)
     if is_frame_folder(Path(path)):
         return FrameFolder(path, short_side_px=short_side_px, strict=strict)
     if Path(path).suffix.lower() in ARCHIVE_SUFFIXES and Path(path).is_file():
