@@ -5,7 +5,7 @@ import hashlib
 import pytest
 
 from kinema.core.errors import DataError, UsageError, WeightsError
-from kinema.core.labels import LabelMap, list_published_labels, published_labels
+from kinema.core.labels import LabelMap, list_published_labels, merge_labels, published_labels
 
 
 def test_names_and_indices():
@@ -109,3 +109,41 @@ def test_kinetics400_is_numbered_as_torchvision_does():
 def test_an_unknown_list_is_answered_with_the_nearest():
     with pytest.raises(UsageError, match="did you mean 'kinetics400'"):
         published_labels("kinetics-400")
+
+
+@pytest.mark.parametrize(
+    ("names", "apart", "joined"),
+    [
+        (("kinetics700", "moments_in_time"), 1039, 1000),
+        (("kinetics700", "stair_actions"), 800, 793),
+        (("moments_in_time", "stair_actions"), 439, 417),
+        (("kinetics700", "moments_in_time", "stair_actions"), 1139, 1076),
+    ],
+)
+def test_the_merged_data_sets_of_the_papers_keep_all_classes_apart(names, apart, joined):
+    maps = {name: published_labels(name) for name in names}
+    prefixed = merge_labels(maps, "prefix")
+    assert prefixed.count == apart
+    assert merge_labels(maps, "union").count == joined
+    assert prefixed.name(700 if names[0] == "kinetics700" else 339).startswith(f"{names[1]}/")
+    assert prefixed.parts[0].indices == tuple(range(maps[names[0]].count))
+
+
+def test_merging_remembers_where_classes_come_from():
+    maps = {"a": LabelMap.of(["run", "hit"]), "b": LabelMap.of(["nap", "run"])}
+    merged = merge_labels(maps, "union")
+    assert merged.names == ("run", "hit", "nap")
+    assert [(part.dataset, part.names, part.indices) for part in merged.parts] == [
+        ("a", ("run", "hit"), (0, 1)),
+        ("b", ("nap", "run"), (2, 0)),
+    ]
+    assert merged == LabelMap.of(["run", "hit", "nap"])
+
+
+def test_merging_asks_for_two_and_for_a_rule():
+    with pytest.raises(UsageError, match="did you mean 'prefix'"):
+        merge_labels({}, "prefx")
+    with pytest.raises(DataError, match="1 data set"):
+        merge_labels({"a": LabelMap.of(["run"])}, "union")
+    with pytest.raises(WeightsError):
+        merge_labels({"a": LabelMap.of(["run"]), "b": LabelMap.unknown(3)}, "union")

@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from importlib.resources import files
 
 from kinema.core.errors import DataError, UsageError, WeightsError, nearest
 
-__all__ = ["LabelMap", "list_published_labels", "published_labels"]
+__all__ = ["LabelMap", "LabelPart", "list_published_labels", "merge_labels", "published_labels"]
 
 _CLASSES = files("kinema.core.classes")
+_RULES = ("prefix", "union")
+
+
+@dataclass(frozen=True)
+class LabelPart:
+    """What one data set brought to a merged label map.
+
+    Attributes:
+        dataset: its name.
+        names: its own class names, in its own index order.
+        indices: where each of them is in the merged map.
+    """
+
+    dataset: str
+    names: tuple[str, ...]
+    indices: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -20,10 +36,13 @@ class LabelMap:
     Attributes:
         count: number of classes K, at least 1.
         names: K distinct names in index order, or None when nobody published them.
+        parts: the data sets it was merged from; empty for the classes of one. Maps of the same
+            names are equal wherever their names come from.
     """
 
     count: int
     names: tuple[str, ...] | None = None
+    parts: tuple[LabelPart, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         if self.count < 1:
@@ -81,6 +100,36 @@ class LabelMap:
             return f"LabelMap({self.count} unknown)"
         head = ", ".join(self.names[:3])
         return f"LabelMap({self.count}: {head}{', …' if self.count > 3 else ''})"
+
+
+def merge_labels(maps: Mapping[str, LabelMap], rule: str) -> LabelMap:
+    """The classes of several data sets as one map, in the order of the data sets and of their classes.
+
+    Args:
+        maps: the classes of each data set, by its name.
+        rule: `prefix` keeps every class apart and calls it `DATASET/CLASS`; `union` makes classes of
+            the same name, letter for letter, one class.
+
+    Raises:
+        UsageError: another rule.
+        DataError: fewer than two data sets.
+        WeightsError: a map whose names are unknown.
+    """
+    if rule not in _RULES:
+        raise UsageError(f"classes '{rule}'{nearest(rule, _RULES)}", allowed=", ".join(_RULES))
+    if len(maps) < 2:
+        raise DataError(f"{len(maps)} data set to merge", allowed="two or more")
+    renamed = {
+        dataset: [f"{dataset}/{name}" if rule == "prefix" else name for name in labels.require()]
+        for dataset, labels in maps.items()
+    }
+    names = tuple(dict.fromkeys(name for own in renamed.values() for name in own))
+    index = {name: number for number, name in enumerate(names)}
+    parts = tuple(
+        LabelPart(dataset, maps[dataset].require(), tuple(index[name] for name in own))
+        for dataset, own in renamed.items()
+    )
+    return LabelMap(len(names), names, parts)
 
 
 def list_published_labels() -> list[str]:

@@ -18,6 +18,7 @@ from kinema.clips.sampling import clip_at, grid, start_count
 from kinema.core.errors import DataError, UsageError
 from kinema.core.seeds import stream
 from kinema.core.spec import ClipSpec, InputSpec
+from kinema.datasets.balance import balanced_order
 from kinema.datasets.cache import FrameCache
 from kinema.datasets.sample import Sample
 from kinema.transforms.presets import TrainTransform
@@ -52,10 +53,17 @@ class Batch:
 
 @dataclass(frozen=True)
 class Draw:
-    """Which row to read, in which epoch: all that a clip's randomness depends on besides the seed."""
+    """Which row to read, in which epoch: all that a clip's randomness depends on besides the seed.
+
+    Attributes:
+        epoch: from 0.
+        row: position in the list of samples.
+        turn: how often the row was drawn before in this epoch, where balancing repeats it.
+    """
 
     epoch: int
     row: int
+    turn: int = 0
 
 
 class EpochSampler(Sampler[list[Draw]]):
@@ -71,9 +79,20 @@ class EpochSampler(Sampler[list[Draw]]):
         seed: of the run.
         rank: this process, in [0, ranks).
         ranks: how many processes share the rows.
+        strata: N numbers, which stratum each row belongs to. An epoch then holds equally many
+            draws of each stratum (`balance.balanced_order`): rows of small ones repeat, rows of large ones take turns.
     """
 
-    def __init__(self, length: int, batch_size: int, seed: int, *, rank: int = 0, ranks: int = 1) -> None:
+    def __init__(
+        self,
+        length: int,
+        batch_size: int,
+        seed: int,
+        *,
+        rank: int = 0,
+        ranks: int = 1,
+        strata: Sequence[int] | None = None,
+    ) -> None:
         if length < ranks:
             raise UsageError(f"{length} samples for {ranks} processes", allowed="one sample or more a process")
         self.length = length
@@ -81,6 +100,7 @@ class EpochSampler(Sampler[list[Draw]]):
         self.seed = seed
         self.rank = rank
         self.ranks = ranks
+        self.strata = None if strata is None else np.asarray(strata)
         self.epoch = 0
         self.skip_batches = 0
 
@@ -95,8 +115,12 @@ class EpochSampler(Sampler[list[Draw]]):
         return max(1, self.length // (self.batch_size * self.ranks))
 
     def __iter__(self) -> Iterator[list[Draw]]:
-        order = stream(self.seed, "order", self.epoch).permutation(self.length)
-        mine = [Draw(self.epoch, int(row)) for row in order[self.rank :: self.ranks]]
+        rng = stream(self.seed, "order", self.epoch)
+        if self.strata is None:
+            order = [(int(row), 0) for row in rng.permutation(self.length)]
+        else:
+            order = balanced_order(self.strata, rng)
+        mine = [Draw(self.epoch, row, turn) for row, turn in order[self.rank :: self.ranks]]
         for number in range(self.skip_batches, self.batches):
             yield mine[number * self.batch_size : (number + 1) * self.batch_size]
 
@@ -146,7 +170,8 @@ class TrainingClips(Dataset[Any]):
             MediaError: the video cannot be read.
         """
         sample = self.samples[draw.row]
-        rng = stream(self.seed, "clip", draw.epoch, draw.row)
+        again = (draw.turn,) if draw.turn else ()  # the first draw of a row is the same with and without balancing
+        rng = stream(self.seed, "clip", draw.epoch, draw.row, *again)
         video = self.cache.open(sample.path, start_seconds=sample.start_seconds, end_seconds=sample.end_seconds)
         speed = float(np.exp(rng.uniform(-self.speed, self.speed)))
         start = int(rng.integers(start_count(video.times, self.spec.clip, speed=speed)))

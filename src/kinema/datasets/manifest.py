@@ -1,8 +1,9 @@
 """A labelled data set as one table, from a CSV file or a folder of class folders.
 
-Class indices follow the sorted label names, always, so that they do not depend on the order of
-rows. Names are kept in Unicode's composed form (NFC), because some systems store file names
-decomposed, and one label must be one label on all of them.
+Class indices follow the sorted label names, so that they do not depend on the order of rows; or
+the order that a file beside the CSV file gives (`kinema.datasets.classes`). Names are kept in
+Unicode's composed form (NFC), because some systems store file names decomposed, and one label must
+be one label on all of them.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from unicodedata import normalize
 
 from kinema.core.errors import DataError, nearest
 from kinema.core.labels import LabelMap
+from kinema.datasets.classes import read_classes, write_classes
 from kinema.datasets.folder import read_folder
 from kinema.datasets.sample import Sample
 from kinema.datasets.table import read_table, write_table
@@ -33,7 +35,8 @@ class Manifest:
         source: absolute path of the folder or CSV file it was read from. Relative paths begin at
             this folder, or at the folder of this file.
         samples: one a row, in the order of the file; sorted by path when read from a folder.
-        labels: all class names of the data set, sorted; index = class index.
+        labels: all class names of the data set; index = class index. Sorted, unless the CSV file
+            came with an order of its own, which may name classes that no sample has.
         ignored: what lies in the folder and is no sample: files that are not videos, and folders
             that hold no video. Hidden files are not looked at. Empty for a CSV file.
     """
@@ -52,10 +55,12 @@ class Manifest:
             )
 
     @classmethod
-    def of(cls, source: Path, samples: Iterable[Sample], *, ignored: Iterable[Path] = ()) -> Manifest:
-        """A manifest of at least one sample; its label map is the sorted names that the samples bear."""
+    def of(
+        cls, source: Path, samples: Iterable[Sample], *, ignored: Iterable[Path] = (), labels: LabelMap | None = None
+    ) -> Manifest:
+        """A manifest of at least one sample; without `labels`, its map is the sorted names that the samples bear."""
         rows = tuple(samples)
-        return cls(source, rows, LabelMap.of(sorted({sample.label for sample in rows})), tuple(ignored))
+        return cls(source, rows, labels or _sorted_labels(rows), tuple(ignored))
 
     @cached_property
     def root(self) -> Path:
@@ -121,6 +126,8 @@ class Manifest:
     def write(self, path: Path | str, *, allow_absolute: bool = False) -> None:
         """Write a CSV file, whole or not at all, with paths relative to its folder.
 
+        Where classes are not in the order of their sorted names, the file that says so goes beside.
+
         Raises:
             DataError: a video lies outside that folder, and `allow_absolute` is not set; or the
                 folder cannot be written to.
@@ -133,6 +140,8 @@ class Manifest:
                 allowed="a manifest in a folder that holds all its videos",
                 next_step=f"write it to {self.root / target.name}",
             )
+        usual = self.labels == _sorted_labels(self.samples) and not self.labels.parts
+        write_classes(target, None if usual else self.labels)  # first: a table without its order is in another one
         write_table(target, self.samples, [_below(target.parent, sample.path) for sample in self.samples])
 
     def __len__(self) -> int:
@@ -157,23 +166,29 @@ def read_manifest(path: Path | str, *, allow_absolute: bool = False, min_classes
     """
     source = _absolute(path)
     ignored: list[Path] = []
+    labels: LabelMap | None = None
     try:
         if source.is_dir():
             samples, ignored = read_folder(source)
         elif source.suffix.lower() == ".csv" and source.exists():
             samples = read_table(source, allow_absolute=allow_absolute)
+            labels = read_classes(source)
         else:
             raise _no_manifest(Path(path), source)
     except OSError as error:
         raise DataError(f"cannot read {error.filename or source}: {error.strerror or error}") from error
-    manifest = Manifest.of(source, samples, ignored=ignored)
-    if len(manifest.labels) < min_classes:
+    manifest = Manifest.of(source, samples, ignored=ignored, labels=labels)
+    if len({sample.label for sample in samples}) < min_classes:
         raise DataError(
             f"all {len(manifest)} videos of {path} are labelled '{samples[0].label}'",
             allowed=f"{min_classes} classes or more",
             next_step="add videos of a second class, such as ordinary scenes in which it does not happen",
         )
     return manifest
+
+
+def _sorted_labels(samples: Iterable[Sample]) -> LabelMap:
+    return LabelMap.of(sorted({sample.label for sample in samples}))
 
 
 def _no_manifest(given: Path, source: Path) -> DataError:

@@ -28,6 +28,7 @@ class Sample:
             recording, the person or the place; None where unknown.
         start_seconds: first instant of the segment, from the first shown frame; None: the beginning.
         end_seconds: end of the segment, exclusive; None: the end of the file.
+        dataset: which of several merged data sets it comes from; None where there is only one.
     """
 
     path: Path
@@ -36,6 +37,7 @@ class Sample:
     group: str | None = None
     start_seconds: float | None = None
     end_seconds: float | None = None
+    dataset: str | None = None
 
     def __post_init__(self) -> None:
         if not self.path.is_absolute():

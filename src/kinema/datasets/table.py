@@ -1,8 +1,8 @@
 """The CSV form of a manifest: UTF-8 with or without a mark, commas, any line ends.
 
-    path,label,split,group,start_seconds,end_seconds
-    fight/a.mp4,fight,train,street-3,0.0,2.5
-    calm/b.mp4,calm,test,street-9,,
+    path,label,split,group,start_seconds,end_seconds,dataset
+    fight/a.mp4,fight,train,street-3,0.0,2.5,streets
+    calm/b.mp4,calm,test,street-9,,,streets
 
 `path` and `label` are required, the others optional, their order free. Paths are relative to the
 file's own folder, with `/` (or the backslash of Windows). Blanks around a cell do not count.
@@ -23,7 +23,7 @@ from kinema.datasets.sample import Sample, listing, split_name
 
 __all__ = ["COLUMNS", "read_table", "write_table"]
 
-COLUMNS = ("path", "label", "split", "group", "start_seconds", "end_seconds")
+COLUMNS = ("path", "label", "split", "group", "start_seconds", "end_seconds", "dataset")
 _REQUIRED = ("path", "label")
 
 
@@ -122,7 +122,7 @@ def _row(header: list[str], cells: list[str]) -> dict[str, str]:
 
 
 def _sample(row: dict[str, str], root: Path, *, allow_absolute: bool) -> Sample:
-    split, group = row.get("split"), row.get("group")
+    split, group, dataset = row.get("split"), row.get("group"), row.get("dataset")
     return Sample(
         path=_video(row["path"], root, allow_absolute=allow_absolute),
         label=normalize("NFC", row["label"]),
@@ -130,6 +130,7 @@ def _sample(row: dict[str, str], root: Path, *, allow_absolute: bool) -> Sample:
         group=normalize("NFC", group) if group else None,
         start_seconds=_seconds(row, "start_seconds"),
         end_seconds=_seconds(row, "end_seconds"),
+        dataset=normalize("NFC", dataset) if dataset else None,
     )
 
 

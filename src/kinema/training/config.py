@@ -101,6 +101,9 @@ class TrainConfig(BaseModel):
     patience: int = Field(10, ge=0, description="epochs without a lower validation loss that `plateau` bears")
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="probability spread over all classes")
     class_weights: Literal["none", "balanced"] = Field("none", description="weigh the loss by inverse class frequency")
+    balance: Literal["none", "dataset", "class"] = Field(
+        "none", description="an epoch holds equally many clips of each merged data set, or of each class"
+    )
     clip_grad_norm: float | None = Field(None, gt=0, description="largest gradient norm")
 
     split_by: Literal["auto", "column", "group", "random"] = Field("auto", description="who may not be parted")
@@ -137,6 +140,7 @@ class TrainConfig(BaseModel):
             ("schedule 'plateau' watches the validation loss: give a val_fraction", self._plateau_blind),
             ("val_fraction and test_fraction leave nothing to train on", self.val_fraction + self.test_fraction >= 1),
             ("nesterov needs momentum and no dampening", self.nesterov and (self.momentum == 0 or self.dampening > 0)),
+            ("class_weights 'balanced' and balance 'class' both even out the classes: give one", self._evened_twice),
             ("short_side below size", self.short_side is not None and self.short_side < self.size),
             ("crop_scale is a rising pair in (0, 1]", not 0 < self.crop_scale[0] <= self.crop_scale[1] <= 1),
             ("bf16-mixed on the CPU has given non-finite gradients: use 32-true", self._unsafe_precision),
@@ -145,6 +149,10 @@ class TrainConfig(BaseModel):
     @property
     def _column_and_folds(self) -> bool:
         return self.folds is not None and self.split_by == "column"
+
+    @property
+    def _evened_twice(self) -> bool:
+        return self.class_weights == "balanced" and self.balance == "class"
 
     @property
     def _plateau_blind(self) -> bool:

@@ -23,6 +23,7 @@ from torch.utils.data import DataLoader
 from kinema.core.labels import LabelMap
 from kinema.core.progress import Progress, Task
 from kinema.core.seeds import stream
+from kinema.datasets.balance import strata_of
 from kinema.datasets.cache import FrameCache
 from kinema.datasets.loader import Batch, EpochSampler, TrainingClips, training_loader
 from kinema.datasets.sample import Sample
@@ -154,7 +155,12 @@ def _set_up(job: Job, fabric: Fabric, progress: Progress) -> _Parts:
         job.train, targets, spec, transform=transform, cache=job.cache, seed=config.seed, speed=config.speed
     )
     sampler = EpochSampler(
-        len(job.train), config.batch_size, config.seed, rank=fabric.global_rank, ranks=fabric.world_size
+        len(job.train),
+        config.batch_size,
+        config.seed,
+        rank=fabric.global_rank,
+        ranks=fabric.world_size,
+        strata=strata_of(job.train, targets, config.balance),
     )
     return _Parts(
         fabric=fabric,
