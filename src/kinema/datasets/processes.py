@@ -8,44 +8,45 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from pathlib import Path
 from typing import TypeVar
 
 from kinema.core.errors import UsageError
 
 __all__ = ["read_apart"]
 
+_Item = TypeVar("_Item")
 _Found = TypeVar("_Found")
 
 
 def read_apart(
-    read: Callable[[Path], _Found], paths: Iterable[Path], *, workers: int, died: Callable[[Path], _Found]
+    read: Callable[[_Item], _Found], items: Iterable[_Item], *, workers: int, died: Callable[[_Item], _Found]
 ) -> Generator[_Found, None, None]:
-    """`read(path)` of each path, or `died(path)` where that ends its process, in the order they are ready.
+    """`read(item)` of each item, or `died(item)` where that ends its process, in the order they are ready.
 
     Args:
         read: a function that another process can import by its name.
-        paths: any number; few are on their way at any time.
+        items: paths, or whatever else names a file and can be sent to another process; any number, of which few
+            are on their way at any time.
         workers: processes, 1 or more. They are started afresh (spawn), so a program whose main file
             comes here needs the usual `if __name__ == "__main__":`.
-        died: says what is found of a file that ends its process when read alone.
+        died: says what is found of an item that ends its process when read alone.
 
     Raises:
         UsageError: the processes cannot be started.
     """
-    waiting = deque(paths)
+    waiting = deque(items)
     while waiting:
         suspects = yield from _until_one_dies(read, waiting, workers)
-        for path in suspects:
-            yield _alone(read, path, died)
+        for item in suspects:
+            yield _alone(read, item, died)
 
 
 def _until_one_dies(
-    read: Callable[[Path], _Found], waiting: deque[Path], workers: int
-) -> Generator[_Found, None, list[Path]]:
-    """Empty `waiting`; when a process dies, return early with the paths that were on their way."""
+    read: Callable[[_Item], _Found], waiting: deque[_Item], workers: int
+) -> Generator[_Found, None, list[_Item]]:
+    """Empty `waiting`; when a process dies, return early with the items that were on their way."""
     pool = _pool(min(workers, len(waiting)))
-    reading: dict[Future[_Found], Path] = {}
+    reading: dict[Future[_Found], _Item] = {}
     try:
         while waiting or reading:
             while waiting and len(reading) < 2 * workers:
@@ -62,7 +63,7 @@ def _until_one_dies(
     return []
 
 
-def _alone(read: Callable[[Path], _Found], path: Path, died: Callable[[Path], _Found]) -> _Found:
+def _alone(read: Callable[[_Item], _Found], item: _Item, died: Callable[[_Item], _Found]) -> _Found:
     pool = _pool(1)
     try:
         pool.submit(_nothing).result()
@@ -74,9 +75,9 @@ def _alone(read: Callable[[Path], _Found], path: Path, died: Callable[[Path], _F
         ) from error
     else:
         try:
-            return pool.submit(read, path).result()
+            return pool.submit(read, item).result()
         except BrokenProcessPool:
-            return died(path)
+            return died(item)
     finally:
         pool.shutdown(cancel_futures=True)
 
