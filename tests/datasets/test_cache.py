@@ -17,6 +17,7 @@ from kinema.datasets import cache as cache_module
 from kinema.datasets.cache import FrameCache
 from kinema.datasets.sample import Sample
 from kinema.video.file import VideoFile
+from kinema.video.source import open_recording
 from kinema.video.writer import VideoWriter
 
 SIDE = 32
@@ -46,12 +47,11 @@ def decoded(monkeypatch):
     """The paths that are decoded, as they are."""
     paths = []
 
-    class Noted(VideoFile):
-        def __init__(self, path, **options):
-            paths.append(path)
-            super().__init__(path, **options)
+    def noting(path, **options):
+        paths.append(path)
+        return open_recording(path, **options)
 
-    monkeypatch.setattr(cache_module, "VideoFile", Noted)
+    monkeypatch.setattr(cache_module, "open_recording", noting)
     return paths
 
 

@@ -95,7 +95,7 @@ def test_tables_that_are_none(write, content, message):
         ("fight/a.mp4,fight,,2,2", "line 2: end_seconds 2 is not after start_seconds 2"),
         ("fight/aa.mp4,fight,,,", "line 2: no file fight/aa.mp4; did you mean 'a.mp4'"),
         ("figth/a.mp4,fight,,,", "line 2: no file figth/a.mp4"),
-        ("fight,fight,,,", "line 2: no file fight"),
+        ("fight,fight,,,", "line 2: fight is a folder, but not of numbered pictures"),
         ("../outside.mp4,fight,,,", "line 2: ../outside.mp4 leads out of"),
         ("fight/../../outside.mp4,fight,,,", "line 2: fight/../../outside.mp4 leads out of"),
         ("/etc/hostname,fight,,,", "line 2: /etc/hostname leads out of"),

@@ -28,9 +28,10 @@ from kinema.core.atomic import replacing
 from kinema.core.cache import cache_folder
 from kinema.core.errors import DataError, MediaError, UsageError
 from kinema.core.progress import Progress
+from kinema.datasets.content import content_stamp, rate_notes
 from kinema.datasets.sample import Sample
-from kinema.video.file import VideoFile
 from kinema.video.frame import Frames
+from kinema.video.source import open_recording
 
 __all__ = ["CachedVideo", "FrameCache"]
 
@@ -113,6 +114,8 @@ class FrameCache:
                 if reason:
                     broken[sample.path] = reason
                 task.advance(note=f"{len(broken)} broken" if broken else "")
+        for note in rate_notes([sample for sample in samples if sample.path not in broken]):
+            progress.log(note)
         return broken
 
     def _trouble_with(self, sample: Sample) -> str:
@@ -128,10 +131,10 @@ class FrameCache:
 
     def _key(self, path: Path, start_seconds: float | None, end_seconds: float | None) -> str:
         try:
-            status = path.stat()
+            stamp = content_stamp(path)
         except OSError as error:
             raise MediaError(path, error.strerror or str(error)) from error
-        what = (_FORMAT, str(path.resolve()), status.st_size, status.st_mtime_ns, self.short_side_px)
+        what = (_FORMAT, str(path.resolve()), *stamp, self.short_side_px)
         return hashlib.sha256(repr((*what, start_seconds, end_seconds)).encode()).hexdigest()[:32]
 
     def _keep(self, kept: Path, video: CachedVideo) -> None:
@@ -178,7 +181,7 @@ class FrameCache:
 
 
 def _decode(path: Path, short_side_px: int, start_seconds: float, end_seconds: float | None) -> CachedVideo:
-    with VideoFile(path, short_side_px=short_side_px) as video:
+    with open_recording(path, short_side_px=short_side_px) as video:
         parts = list(video.frames(start_seconds=start_seconds, end_seconds=end_seconds))
     if not parts:
         raise MediaError(path, f"no frame between {start_seconds} s and {end_seconds} s")

@@ -9,7 +9,8 @@ The JSON form (`CheckReport.to_json`), schema version 1:
     clip_frames  frames of the clip that samples were compared with
     classes      [{"label", "samples", "files", "groups" or null, "duration_seconds"}]
     files        [{"path", "reason" or null, "size_bytes", "sha256", "frames_promised", "frames_decoded",
-                   "duration_seconds", "fps", "variable_frame_rate", "width_px", "height_px", "codec"}]
+                   "duration_seconds", "fps", "variable_frame_rate", "width_px", "height_px", "codec",
+                   "rate_assumed"}]
     broken       {path: reason}
     ignored      [path]: files that are no videos, folders without a video
     notes        [text]: what is odd but can be used
@@ -145,6 +146,8 @@ def _count(manifest: Manifest, label: str, reports: dict[Path, FileReport]) -> C
 
 def _file_notes(files: Sequence[FileReport]) -> list[str]:
     notes = []
+    if guessed := [report for report in files if report.rate_assumed]:
+        notes.append(f"{_several(guessed, 'source')} of frames without a rate: 25 frames a second are assumed")
     if fewer := [report for report in files if not report.reason and report.frames_decoded < report.frames_promised]:
         notes.append(f"{_several(fewer, 'file')} with fewer frames than promised, though none is damaged")
     if uneven := [report for report in files if report.variable_frame_rate]:

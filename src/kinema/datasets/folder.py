@@ -3,8 +3,9 @@
     DATA/CLASS/**/video                 or
     DATA/(train|val|test)/CLASS/**/video
 
-The second is meant where every folder on top bears a split's name (or `training`, `validation`,
-`valid`, `testing`). Names that begin with a dot are not looked at; links are followed.
+where a folder of numbered pictures (`kinema.video.frame_folder`) is a video, too. The second is meant where
+every folder on top bears a split's name (or `training`, `validation`, `valid`, `testing`). Names that begin
+with a dot are not looked at; links are followed.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from unicodedata import normalize
 
 from kinema.core.errors import DataError
 from kinema.datasets.sample import SPLITS, Sample, listing, split_name
-from kinema.video.source import VIDEO_SUFFIXES
+from kinema.video.source import VIDEO_SUFFIXES, is_frame_folder
 
 __all__ = ["read_folder"]
 
@@ -35,9 +36,9 @@ def read_folder(root: Path) -> tuple[list[Sample], list[Path]]:
     ignored = [entry for entry in _visible(root) if layered and not entry.is_dir()]
     for split, entry in classes:
         files = list(_files(entry)) if entry.is_dir() else []
-        videos = [file for file in files if _is_video(file)]
+        videos = [file for file in files if _is_video(file) or file.is_dir()]
         samples.extend(Sample(video, normalize("NFC", entry.name), split) for video in videos)
-        ignored.extend(file for file in files if not _is_video(file))
+        ignored.extend(file for file in files if not (_is_video(file) or file.is_dir()))
         ignored.extend([] if videos else [entry])
     _require_usable(root, samples, ignored)
     return sorted(samples, key=lambda sample: sample.path.as_posix()), sorted(ignored)
@@ -58,7 +59,7 @@ def _require_usable(root: Path, samples: list[Sample], ignored: list[Path]) -> N
             allowed=f"{layouts}; a video ends in {', '.join(sorted(VIDEO_SUFFIXES))}",
             next_step="put the videos of each class into a folder named after it",
         )
-    gone = [sample.path for sample in samples if not sample.path.is_file()]
+    gone = [sample.path for sample in samples if not sample.path.exists()]
     if gone:
         raise DataError(f"{len(gone)} links lead nowhere:\n{listing(gone)}", next_step="repair or remove them")
 
@@ -72,11 +73,15 @@ def _visible(folder: Path) -> list[Path]:
 
 
 def _files(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
+    """Files below `folder`, and folders of frames, each as a whole."""
     real = folder.resolve()
     if real in above:
         return  # a link back to a folder that holds it
     for entry in _visible(folder):
         if entry.is_dir():
-            yield from _files(entry, (*above, real))
+            if is_frame_folder(entry):
+                yield entry
+            else:
+                yield from _files(entry, (*above, real))
         else:
             yield entry

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -10,8 +9,10 @@ from pathlib import Path
 
 from kinema.core.errors import MediaError, UsageError
 from kinema.core.progress import Progress
+from kinema.datasets.content import content_sha256, content_size_bytes
 from kinema.datasets.processes import read_apart
-from kinema.video.file import VideoFile, damage_error
+from kinema.video.file import damage_error
+from kinema.video.source import open_recording
 
 __all__ = ["FileReport", "inspect_file", "inspect_files"]
 
@@ -37,6 +38,7 @@ class FileReport:
         width_px: as displayed.
         height_px: as displayed.
         codec: FFmpeg's name; empty where the file could not be opened.
+        rate_assumed: whether nothing told the frame rate, so that 25 a second are assumed; only of frames.
     """
 
     path: Path
@@ -51,16 +53,19 @@ class FileReport:
     width_px: int = 0
     height_px: int = 0
     codec: str = ""
+    rate_assumed: bool = False
 
 
 def inspect_file(path: Path) -> FileReport:
     """Decode all of `path`; what is wrong with it stands in the report's `reason`."""
     try:
-        report = FileReport(path, None, size_bytes=path.stat().st_size, sha256=_sha256(path))
+        report = FileReport(path, None, size_bytes=content_size_bytes(path), sha256=content_sha256(path))
     except OSError as error:
         return FileReport(path, error.strerror or str(error))
+    except MediaError as error:
+        return FileReport(path, error.reason)
     try:
-        with VideoFile(path, short_side_px=_SHORT_SIDE_PX, strict=False) as video:
+        with open_recording(path, short_side_px=_SHORT_SIDE_PX, strict=False) as video:
             info = video.info
             decoded = sum(len(frames) for frames in video.frames())
             damage = video.damage
@@ -77,6 +82,7 @@ def inspect_file(path: Path) -> FileReport:
         width_px=info.width_px,
         height_px=info.height_px,
         codec=info.codec,
+        rate_assumed=info.rate_assumed,
     )
 
 
@@ -111,11 +117,3 @@ def inspect_files(paths: Sequence[Path], *, workers: int | None, progress: Progr
 
 def _died(path: Path) -> FileReport:
     return FileReport(path, "the process that decoded it died")
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as opened:
-        while chunk := opened.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()

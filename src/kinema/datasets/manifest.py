@@ -17,9 +17,10 @@ from functools import cached_property
 from pathlib import Path
 from unicodedata import normalize
 
-from kinema.core.errors import DataError, nearest
+from kinema.core.errors import DataError, MediaError, nearest
 from kinema.core.labels import LabelMap
 from kinema.datasets.classes import read_classes, write_classes
+from kinema.datasets.content import content_size_bytes
 from kinema.datasets.folder import read_folder
 from kinema.datasets.sample import Sample
 from kinema.datasets.table import read_table, write_table
@@ -212,6 +213,7 @@ def _below(root: Path, path: Path) -> str:
 
 def _size_bytes(path: Path) -> int:
     try:
-        return path.stat().st_size
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}", next_step="put it back, or remove its row") from error
+        return content_size_bytes(path)
+    except (OSError, MediaError) as error:
+        reason = error.reason if isinstance(error, MediaError) else error.strerror
+        raise DataError(f"cannot read {path}: {reason}", next_step="put it back, or remove its row") from error

@@ -20,6 +20,7 @@ from unicodedata import normalize
 from kinema.core.atomic import replacing
 from kinema.core.errors import DataError, nearest
 from kinema.datasets.sample import Sample, listing, split_name
+from kinema.video.source import is_frame_folder
 
 __all__ = ["COLUMNS", "read_table", "write_table"]
 
@@ -143,8 +144,10 @@ def _video(given: str, root: Path, *, allow_absolute: bool) -> Path:
         raise DataError(f"{given} leads out of {root}")
     # Some systems store names decomposed, while editors and keyboards compose them.
     forms = [path, *(root / normalize(form, str(path)) for form in ("NFC", "NFD"))]
-    path = next((form for form in forms if form.is_file()), path)
-    if not path.is_file():
+    path = next((form for form in forms if form.exists()), path)
+    if path.is_dir() and not is_frame_folder(path):
+        raise DataError(f"{given} is a folder, but not of numbered pictures such as image_00001.jpg")
+    if not path.exists():
         names = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
         raise DataError(f"no file {given}{nearest(path.name, names)}")
     return path

@@ -16,6 +16,7 @@ from kinema.core.errors import BrokenFilesError, DataError, UsageError, nearest
 from kinema.core.labels import LabelMap
 from kinema.core.progress import Progress
 from kinema.datasets.cache import FrameCache
+from kinema.datasets.content import rate_notes
 from kinema.datasets.manifest import Manifest, read_manifest
 from kinema.datasets.sample import Sample
 from kinema.datasets.splits import restore_split
@@ -116,7 +117,7 @@ def examine(
         protocol=Protocol(said, views.describe(predictor.card.input.clip.frames), samples=_CALLED[split]),
         root=manifest.root,
         broken=broken,
-        notes=notes,
+        notes=(*notes, *rate_notes(kept)),
         progress=progress,
     )
     if out is not None:

@@ -16,6 +16,7 @@ from kinema.core.progress import Progress, Silent
 from kinema.core.spec import InputSpec
 from kinema.core.version import __version__
 from kinema.datasets.cache import FrameCache
+from kinema.datasets.content import rate_notes
 from kinema.datasets.loader import require_length
 from kinema.datasets.manifest import Manifest, read_manifest
 from kinema.datasets.sample import Sample
@@ -261,7 +262,7 @@ class _Bench:
             protocol=self.protocol(split, part),
             root=self.manifest.root,
             broken=self.broken,
-            notes=(*split.leaks, *split.warnings),
+            notes=(*split.leaks, *split.warnings, *rate_notes(self.manifest.samples)),
             progress=self.progress,
         )
 
@@ -324,7 +325,10 @@ def _cross_validate(
         protocol=bench.protocol(splits[0], "test", pooled=True),
         root=bench.manifest.root,
         broken=bench.broken,
-        notes=tuple(dict.fromkeys(note for split in splits for note in (*split.leaks, *split.warnings))),
+        notes=(
+            *dict.fromkeys(note for split in splits for note in (*split.leaks, *split.warnings)),
+            *rate_notes(bench.manifest.samples),
+        ),
     )
     seconds = time.perf_counter() - began
     card = bench.card(splits[0])

@@ -99,8 +99,8 @@ class FrameFolder(PictureSequence):
 
 
 def is_picture_name(name: str) -> bool:
-    """Whether a file called `name` is a numbered picture."""
-    return not name.startswith(".") and _NAME.fullmatch(name) is not None
+    """Whether a file called `name` is a numbered picture, and not hidden or optical flow."""
+    return not name.lower().startswith((".", *_FLOW)) and _NAME.fullmatch(name) is not None
 
 
 def frame_files(folder: Path) -> list[Path]:
@@ -121,7 +121,7 @@ def _pictures(folder: Path) -> _Pictures:
         raise MediaError(folder, error.strerror or str(error)) from error
     for name in listed:
         parts = _NAME.fullmatch(name)
-        if parts is None or name.startswith(".") or parts["prefix"].lower().startswith(_FLOW):
+        if parts is None or not is_picture_name(name):
             continue
         numbers = found[parts["prefix"], parts["suffix"]]
         twin = numbers.setdefault(int(parts["number"]), name)

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from av.video.frame import VideoFrame
     from typing_extensions import Self
 
-__all__ = ["PictureSequence"]
+__all__ = ["RATE_WARNING", "PictureSequence"]
+
+RATE_WARNING = "nothing tells the rate of these frames; 25 a second are assumed, and all times follow from that"
 
 
 class PictureSequence(ABC):
