@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
 
 from kinema.core.errors import MediaError, UsageError
-from kinema.video.flow_record import FlowRecipe, FlowRecord, FlowSource, is_flow, read_record
+from kinema.core.spec import InputSpec
+from kinema.video.flow_record import FlowRecipe, FlowRecord, FlowSource, flow_doubts, is_flow, read_record
 
 RECIPE = FlowRecipe("tvl1", "OpenCV 5", {"Tau": 0.25, "UseInitialFlow": False}, fps=Fraction(30000, 1001))
 RECORD = FlowRecord(RECIPE, 12, 340, 256, FlowSource("a.mp4", 1234, "ab"))
@@ -65,6 +67,28 @@ def test_recipes_that_are_none(settings, said):
 def test_flow_is_known_by_its_record(tmp_path):
     assert is_flow(tmp_path / "flow.json")
     assert not is_flow(tmp_path / "flow.mkv")
+
+
+def test_a_folder_of_frames_has_a_fingerprint(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "1.jpg").write_bytes(b"one")
+    before = FlowSource.of(tmp_path / "a")
+    (tmp_path / "a" / "1.jpg").rename(tmp_path / "a" / "2.jpg")
+
+    assert (before.name, before.size_bytes) == ("a", 3)
+    assert FlowSource.of(tmp_path / "a").sha256 != before.sha256
+
+
+def test_another_algorithm_is_doubted():
+    expects = InputSpec(modality="flow", mean=(0.5, 0.5), std=(0.5, 0.5), flow="dis")
+
+    (doubt,) = flow_doubts(RECIPE, expects)
+
+    assert "by tvl1" in doubt
+    assert "--algorithm dis" in doubt
+    assert flow_doubts(RECIPE, replace(expects, flow="tvl1")) == ()
+    assert flow_doubts(RECIPE, replace(expects, flow=None)) == ()
+    assert flow_doubts(None, expects) == ()
 
 
 def test_a_fingerprint_of_nothing(tmp_path):

@@ -19,20 +19,28 @@ import json
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from kinema.core.errors import MediaError, UsageError
+from kinema.core.spec import InputSpec
 from kinema.video.flow import Parameters
 
-__all__ = ["FLOW_FILE", "VIDEO_STORE", "FlowRecipe", "FlowRecord", "FlowSource", "Store", "is_flow", "read_record"]
+__all__ = [
+    "FLOW_FILE",
+    "VIDEO_STORE",
+    "FlowRecipe",
+    "FlowRecord",
+    "FlowSource",
+    "flow_doubts",
+    "is_flow",
+    "read_record",
+]
 
 FLOW_FILE = "flow.json"
 """The name by which stored flow is found: that of its record, in a folder with what it speaks of."""
 
 VIDEO_STORE = "flow.mkv"
 """The file that holds all fields where they are stored as a video: motion to the right is red, down is green."""
-
-Store = Literal["jpeg", "video"]
 
 _SCHEMA = "kinema.flow"
 _VERSION = 1
@@ -58,7 +66,7 @@ class FlowRecipe:
     bound_px: float = 20.0
     fps: Fraction = Fraction(25)
     short_side_px: int = 256
-    store: Store = "jpeg"
+    store: str = "jpeg"
 
     def __post_init__(self) -> None:
         if not self.bound_px > 0:
@@ -83,9 +91,9 @@ class FlowSource:
     """The video that flow was computed from.
 
     Attributes:
-        name: of the file, without folders.
-        size_bytes: of the file.
-        sha256: of its content, in hexadecimal.
+        name: of the file or folder of frames, without the folders above.
+        size_bytes: of the file, or of all files in the folder.
+        sha256: of its content, in hexadecimal; of a folder, over the names and bytes of its files in order.
     """
 
     name: str
@@ -94,17 +102,20 @@ class FlowSource:
 
     @classmethod
     def of(cls, path: Path) -> FlowSource:
-        """The fingerprint of a video file; reads all of it.
+        """The fingerprint of a video file or of a folder of frames; reads all of it.
 
         Raises:
             MediaError: it cannot be read.
         """
         digest, size_bytes = hashlib.sha256(), 0
         try:
-            with path.open("rb") as opened:
-                while chunk := opened.read(1 << 20):
-                    digest.update(chunk)
-                    size_bytes += len(chunk)
+            for file in sorted(path.iterdir()) if path.is_dir() else [path]:
+                if file != path:
+                    digest.update(f"{file.name}\0{file.stat().st_size}\0".encode())
+                with file.open("rb") as opened:
+                    while chunk := opened.read(1 << 20):
+                        digest.update(chunk)
+                        size_bytes += len(chunk)
         except OSError as error:
             raise MediaError(path, error.strerror or str(error)) from error
         return cls(path.name, size_bytes, digest.hexdigest())
@@ -140,6 +151,14 @@ class FlowRecord:
 def is_flow(path: Path | str) -> bool:
     """Whether `path` names the record of stored flow."""
     return Path(path).name == FLOW_FILE
+
+
+def flow_doubts(recipe: FlowRecipe | None, expected: InputSpec) -> tuple[str, ...]:
+    """What speaks against feeding flow of `recipe` to a network that expects `expected`; nothing where all is well."""
+    if recipe is None or expected.flow in {None, recipe.algorithm}:
+        return ()
+    told = f"the flow is by {recipe.algorithm}, and the network was trained on {expected.flow}: expect it to do worse"
+    return (f"{told}, or compute the flow with --algorithm {expected.flow}",)
 
 
 def read_record(path: Path) -> FlowRecord:

@@ -13,11 +13,11 @@ import torch
 from PIL import Image
 
 from kinema.core.errors import DataError, MediaError
-from kinema.video.file import VideoFile
 from kinema.video.flow import ZERO_BYTE, FlowAlgorithm, flow_fields, to_bytes
 from kinema.video.flow_record import VIDEO_STORE, FlowRecipe, FlowRecord, FlowSource
 from kinema.video.flow_source import pair_names
 from kinema.video.frame import Frames
+from kinema.video.source import open_recording
 from kinema.video.writer import VideoWriter
 
 __all__ = ["at_rate", "store_flow"]
@@ -84,7 +84,7 @@ def at_rate(chunks: Iterable[Frames], fps: Fraction) -> Iterator[torch.Tensor]:
 def _fill(folder: Path, video: Path, recipe: FlowRecipe, algorithm: FlowAlgorithm) -> FlowRecord:
     source = FlowSource.of(video)
     fields = 0
-    with VideoFile(video, short_side_px=recipe.short_side_px) as opened:
+    with open_recording(video, short_side_px=recipe.short_side_px) as opened:
         pictures = at_rate(opened.frames(), recipe.fps)
         before = next(pictures, None)
         if before is None:
