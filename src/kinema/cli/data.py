@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from kinema.cli import data_import, data_merge
 from kinema.cli.render import bars, write_json
 from kinema.cli.render_data import show_check
 
@@ -44,3 +45,8 @@ def check(
     else:
         show_check(report)
     raise typer.Exit(DataError.exit_code if report.broken else 0)
+
+
+app.command("import")(data_import.import_)
+app.command("export")(data_import.export)
+app.command("merge")(data_merge.merge)

@@ -1,0 +1,149 @@
+"""What lies below a folder, to be found by the names that official lists use.
+
+Copies of a published data set differ in folders and endings: lists name `a/b.avi`, disks hold
+`train/a/b.mp4`. Names are compared composed (NFC) and without the endings of videos.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import defaultdict
+from collections.abc import Collection, Iterator
+from pathlib import Path, PurePosixPath
+from unicodedata import normalize
+
+from kinema.core.errors import DataError, shortened
+from kinema.core.progress import Progress, Silent
+from kinema.video.source import VIDEO_SUFFIXES
+
+__all__ = ["Disk", "folded", "part_of", "read_lines", "without_suffix"]
+
+
+class Disk:
+    """The videos and other files below `root`. Names that begin with a dot are not looked at, links are followed.
+
+    Attributes:
+        root: absolute path of the folder.
+        videos: all videos, sorted.
+        others: all other files, sorted.
+
+    Raises:
+        DataError: `root` is no folder.
+    """
+
+    def __init__(self, root: Path | str, *, progress: Progress | None = None) -> None:
+        self.root = Path(os.path.normpath(Path(root).absolute()))
+        if not self.root.is_dir():
+            raise DataError(f"there is no folder {root}", allowed="the folder that the data set was unpacked to")
+        with (progress or Silent()).task("looking for videos", None, "files") as task:
+            files = []
+            for path in _files(self.root):
+                files.append(path)
+                task.advance()
+        self.videos = tuple(sorted(path for path in files if path.suffix.lower() in VIDEO_SUFFIXES))
+        self.others = tuple(sorted(path for path in files if path.suffix.lower() not in VIDEO_SUFFIXES))
+        self._by_stem: dict[str, list[Path]] = defaultdict(list)
+        for path in self.videos:
+            self._by_stem[normalize("NFC", path.stem)].append(path)
+
+    def find(self, name: str, *, split: str | None = None, classes: Collection[str] = ()) -> Path | None:
+        """The video that a list calls `name`, whatever its ending; None where there is none.
+
+        A video in the folders that `name` tells goes before one elsewhere; then one below a folder of
+        that `split`, one of the same ending, and the first by path. A video in the folder of another
+        class is never meant.
+
+        Args:
+            name: a file with or without folders and ending, with `/`.
+            split: `train`, `val` or `test`, where the lists keep them apart.
+            classes: names of class folders.
+        """
+        wanted = PurePosixPath(normalize("NFC", name.replace("\\", "/")))
+        folders = tuple(part for part in wanted.parts[:-1] if part not in (".", "/"))
+        others = {folded(one) for one in classes} - {folded(folder) for folder in folders}
+        ranked = []
+        for path in self._by_stem.get(without_suffix(wanted.name), ()):
+            above = tuple(normalize("NFC", part) for part in path.relative_to(self.root).parts[:-1])
+            there = not folders or above[-len(folders) :] == folders
+            if not there and above and folded(above[-1]) in others:
+                continue
+            elsewhere = split is not None and split not in {part_of(part) for part in above}
+            ranked.append((not there, elsewhere, path.suffix != wanted.suffix, path))
+        return min(ranked)[-1] if ranked else None
+
+    def lists(self, annotations: Path | None, pattern: str) -> list[Path]:
+        """The files whose names match `pattern` (without regard to case) in `annotations`, or below the root.
+
+        `annotations` may also be one file, which is taken whatever it is called.
+        """
+        if annotations is None:
+            return [path for path in self.others if re.fullmatch(pattern, path.name, re.IGNORECASE)]
+        if annotations.is_file():
+            return [annotations]
+        if not annotations.is_dir():
+            raise DataError(
+                f"there is no {annotations}", allowed="the file or folder of the official lists for --annotations"
+            )
+        return sorted(path for path in _files(annotations) if re.fullmatch(pattern, path.name, re.IGNORECASE))
+
+    def require_lists(self, annotations: Path | None, pattern: str, called: str) -> list[Path]:
+        """`lists`, of which there must be one.
+
+        Raises:
+            DataError: none; `called` says in words what was looked for.
+        """
+        found = self.lists(annotations, pattern)
+        if not found:
+            raise DataError(
+                f"no {called} below {annotations or self.root}, which holds {self.contents(annotations)}",
+                allowed=f"the official lists: {called}",
+                next_step="say where they lie with --annotations",
+            )
+        return found
+
+    def contents(self, folder: Path | None = None) -> str:
+        """What lies in `folder`, or in the root: some names, and how many videos are below the root."""
+        names = sorted(entry.name for entry in (folder or self.root).iterdir() if not entry.name.startswith("."))
+        return f"{shortened(names)}; {len(self.videos)} videos below {self.root}"
+
+
+def folded(name: str) -> str:
+    """`name` as it compares between lists and disks: composed, small letters, `_` and `+` as blanks, no quotes."""
+    return re.sub(r"[\s_+]+", " ", normalize("NFC", name).replace('"', "")).strip().lower()
+
+
+def part_of(name: str) -> str | None:
+    """The split that a file, folder or cell means: names with train, val or test in them; None for others."""
+    lower = name.lower()
+    return next((part for part in ("train", "val", "test") if part in lower), None)
+
+
+def without_suffix(name: str) -> str:
+    """`name` without the ending of a video; other dots are part of it."""
+    stem, dot, suffix = name.rpartition(".")
+    return stem if stem and f"{dot}{suffix}".lower() in VIDEO_SUFFIXES else name
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a text in UTF-8 that are not blank, without the blanks around them.
+
+    Raises:
+        DataError: it cannot be read, or is no text.
+    """
+    try:
+        return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot read {path}: {error}", allowed="a text file in UTF-8") from error
+
+
+def _files(root: Path) -> Iterator[Path]:
+    seen = set()
+    for folder, folders, names in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:  # a link that leads back up
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from (Path(folder, name) for name in names if not name.startswith("."))

@@ -1,0 +1,52 @@
+import pytest
+
+from kinema.core.errors import DataError
+from kinema.core.labels import published_labels
+
+LISTS = {
+    "data/videolist_train.txt": "drinking/a001-0001Y.mp4 1\nbottle-feeding_baby/a067-0002C.mp4 56\n",
+    "data/videolist_val.txt": "drinking/a001-0363C.mp4 1\nsmiling/a120-0878X.mp4 100\n",
+}
+VIDEOS = (
+    "STAIR_Actions_v1.1/drinking/a001-0001Y.mp4",
+    "STAIR_Actions_v1.1/drinking/a001-0363C.mp4",
+    "STAIR_Actions_v1.1/smiling/a120-0878X.mp4",
+)
+
+
+@pytest.fixture
+def lists():
+    number = published_labels("stair_actions").index("bottle-feeding_baby") + 1
+    return {name: text.replace(" 56\n", f" {number}\n") for name, text in LISTS.items()}
+
+
+def test_the_layout_as_it_is_unpacked(lay, taken, lists):
+    found, manifest = taken("stair_actions", lay(*VIDEOS, **lists))
+    assert [(one.path.name, one.label, one.split) for one in manifest.samples] == [
+        ("a001-0001Y.mp4", "drinking", "train"),
+        ("a001-0363C.mp4", "drinking", "val"),
+        ("a120-0878X.mp4", "smiling", "val"),
+    ]
+    assert manifest.targets == (0, 0, 99)
+    assert [(one.name, one.reason) for one in found.absent] == [
+        ("bottle-feeding_baby/a067-0002C.mp4", "not on the disk")
+    ]
+
+
+def test_licence_letters_are_counted(lay, taken, lists):
+    assert taken("stair_actions", lay(*VIDEOS, **lists))[0].notes == ("licence letters: C 1, X 1, Y 1",)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("drinking/a001-0001Y.mp4 2", "class 2 is eating_meal, not drinking"),
+        ("drinking/a001-0001Y.mp4 0", "line 1"),
+        ("drinking/a001-0001Y.mp4 101", "line 1"),
+        ("drinking/a001-0001Y.mp4", "line 1"),
+        ("a001-0001Y.mp4 1", "line 1"),
+    ],
+)
+def test_lines_that_do_not_fit_are_named(lay, taken, line, said):
+    with pytest.raises(DataError, match=said):
+        taken("stair_actions", lay(*VIDEOS, **{"videolist_train.txt": line + "\n"}))
