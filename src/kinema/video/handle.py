@@ -20,6 +20,7 @@ from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
 
 from kinema.core.errors import MediaError, UsageError, nearest
+from kinema.video.limits import MOST_PIXELS, require_claims, require_regular, require_size
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -103,8 +104,9 @@ class Handle:
             _check_file(Path(self.source))
             # A colon in a name is no protocol. What is read as a file may not lead to the network either.
             url = f"file:{url}"
+        options = self._options | _LIMITS
         try:
-            container = av.open(url, "r", options=self._options, timeout=self._timeouts, **_TOLERANT)
+            container = av.open(url, "r", options=options, timeout=self._timeouts, **_TOLERANT)
         except (av.FFmpegError, OSError, ValueError) as error:
             raise self._refusal(error) from error
         stream = container.streams.best("video")
@@ -119,6 +121,11 @@ class Handle:
             raise MediaError(
                 self.source, f"no video in it that can be decoded, only {kinds}", allowed="a file with a video stream"
             )
+        try:
+            require_size(self.source, stream.codec_context.width, stream.codec_context.height)
+        except MediaError:
+            container.close()
+            raise
         self._prepare(container, stream)
         return container, stream
 
@@ -129,9 +136,11 @@ class Handle:
         stream.thread_count = self.threads
         if self.threads > 1:
             stream.thread_type = "AUTO"
+        options = dict(_LIMITS)
         if stream.codec_context.name == "mjpeg":
             # Its pictures stand alone, and without this its decoder never tells that one is broken.
-            stream.codec_context.options = {"err_detect": "explode"}
+            options["err_detect"] = "explode"
+        stream.codec_context.options = options
 
     def _refusal(self, error: Exception) -> MediaError:
         reason = reason_of(error)
@@ -170,7 +179,9 @@ class Handle:
             try:
                 decoded = stream.decode(packet)
             except (av.FFmpegError, OSError) as error:
-                report(packet.pts, f"a picture cannot be decoded: {reason_of(error)}")
+                unsized = f"its size is missing or above {MOST_PIXELS} pixels"
+                reason = reason_of(error) if stream.codec_context.width else unsized
+                report(packet.pts, f"a picture cannot be decoded: {reason}")
                 continue
             for picture in decoded:
                 if picture.is_corrupt:
@@ -227,6 +238,10 @@ class Handle:
 _TOLERANT: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
 
 
+# FFmpeg decodes while it opens, and sizes can grow in the middle of a stream: decoders see them before we do.
+_LIMITS = {"max_pixels": str(MOST_PIXELS)}
+
+
 def reason_of(error: Exception) -> str:
     """What FFmpeg says of `error`, without number and path."""
     return str(getattr(error, "strerror", None) or error)
@@ -234,13 +249,13 @@ def reason_of(error: Exception) -> str:
 
 def _check_file(path: Path) -> None:
     """Answer the plain mistakes before FFmpeg answers them with a number."""
-    if path.is_dir():
-        raise MediaError(path, "it is a folder", allowed="one video file")
+    require_regular(path)
     if not path.exists():
         siblings = [each.name for each in path.parent.iterdir()] if path.parent.is_dir() else []
         raise MediaError(path, f"no such file{nearest(path.name, siblings)}", allowed="a video file that exists")
     if path.stat().st_size == 0:
         raise MediaError(path, "the file is empty", next_step="copy it again from where it came")
+    require_claims(path)
 
 
 def _after(

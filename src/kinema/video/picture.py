@@ -15,6 +15,7 @@ from av.sidedata.sidedata import Type
 from av.video.reformatter import VideoReformatter
 
 from kinema.core.errors import MediaError, UsageError
+from kinema.video.limits import require_size
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
@@ -101,9 +102,13 @@ class Painter:
     Colours follow the matrix and range flagged in the video; where a video flags none, BT.601 in
     limited range, as FFmpeg and the tools made with it assume whatever the size. Deeper pictures
     become 8 bit, transparency is dropped, interlaced pictures stay as they are.
+
+    Raises:
+        MediaError: pictures of more pixels than `limits.MOST_PIXELS`.
     """
 
     def __init__(self, source: Path | str, layout: Layout) -> None:
+        require_size(source, layout.width_px, layout.height_px)  # wide pixels or a thin picture scaled up
         self.layout = layout
         self._source = source
         self._scaler = VideoReformatter()

@@ -81,7 +81,7 @@ def is_frame_folder(path: Path) -> bool:
                     return False
                 seen = seen or is_picture_name(entry.name)
             return seen
-    except OSError:
+    except (OSError, ValueError):  # no folder, or a name that none can have
         return False
 
 
@@ -197,7 +197,8 @@ def _is_video(name: str) -> bool:
 
 def _spelled(source: str) -> Path:
     """`source` as the disk spells it: macOS splits Hangul and accents into parts, keyboards join them."""
-    for form in (source, unicodedata.normalize("NFC", source), unicodedata.normalize("NFD", source)):
-        if Path(form).exists():
-            return Path(form)
-    return Path(source)
+    forms = (source, unicodedata.normalize("NFC", source), unicodedata.normalize("NFD", source))
+    try:
+        return next((Path(form) for form in forms if Path(form).exists()), Path(source))
+    except OSError as error:  # a name too long for the system, a folder that may not be entered
+        raise MediaError(source, error.strerror or str(error), allowed="the path of a file or folder") from error
