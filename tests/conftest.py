@@ -10,9 +10,11 @@ from pathlib import Path
 # Networks of the tests are small: on a busy machine one thread outruns two. Set before torch loads.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import settings
+from numpy.typing import NDArray
 
 # The same examples each time, and no time limit on a busy machine.
 settings.register_profile("kinema", deadline=None, derandomize=True)
@@ -100,3 +102,42 @@ def tiny_run(tiny_clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     }
     train(make_config(settings), folder)
     return folder
+
+
+class Scenes:
+    """Small rendered places: a background of patches that stands still, and a bright block that moves over it."""
+
+    @staticmethod
+    def frames(place: int, motion: int, *, count: int = 48, size: tuple[int, int] = (96, 64)) -> NDArray[np.uint8]:
+        """uint8 (T, H, W, 3): one `place` has one background, one `motion` one path of the block."""
+        width, height = size
+        patches = np.random.default_rng(place).integers(20, 160, (8, 12), np.uint8)
+        pictures = np.repeat(np.kron(patches, np.ones((height // 8, width // 12), np.uint8))[None], count, axis=0)
+        start = np.random.default_rng(1000 + motion).uniform(0, 2 * np.pi, 2)
+        speed, side = 0.15 + 0.05 * (motion % 5), height // 4
+        for number, picture in enumerate(pictures):
+            across, down = (np.sin(start + speed * number * np.array([1.0, 1.3])) + 1) / 2
+            x, y = int(across * (width - side)), int(down * (height - side))
+            picture[y : y + side, x : x + side] = 250
+        return np.repeat(pictures[..., None], 3, axis=3)
+
+    @staticmethod
+    def write(path: Path, pictures: NDArray[np.uint8], *, crf: int = 20) -> Path:
+        """Write `pictures` (T, H, W, 3) as a video of 12 frames a second."""
+        from kinema.video.writer import VideoWriter
+
+        with VideoWriter(path, fps=12, size=(pictures.shape[2], pictures.shape[1]), crf=crf) as writer:
+            writer.write(pictures)
+        return path
+
+    @staticmethod
+    def halved(pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Half as wide and half as high."""
+        count, height, width, _ = pictures.shape
+        return pictures.reshape(count, height // 2, 2, width // 2, 2, 3).mean(axis=(2, 4)).round().astype(np.uint8)
+
+
+@pytest.fixture(scope="session")
+def scenes() -> Scenes:
+    """Renders places that are known to be the same or not."""
+    return Scenes()

@@ -49,7 +49,7 @@ def test_the_report_counts_classes_and_names_what_is_broken(data):
 def test_the_json_form_is_whole_and_relative(data):
     (data / "notes.txt").touch()
     record = json.loads(json.dumps(check(read_manifest(data), workers=0).to_json()))
-    assert (record["schema"], record["version"], record["samples"]) == ("kinema.check", 1, 40)
+    assert (record["schema"], record["version"], record["samples"]) == ("kinema.check", 2, 40)
     assert set(record["broken"]) == {"calm/04.mp4", "fight/31.mp4"}
     assert record["ignored"] == ["notes.txt"]
     assert record["files"][0]["path"] == "calm/00.mp4"
@@ -120,3 +120,74 @@ def test_uneven_rates(clip, tmp_path):
 def test_without_groups(clip, tmp_path):
     manifest = clips(tmp_path, clip, ("a.mp4", "x", None, None, None), ("b.mp4", "y", None, None, None))
     assert "no groups: a split cannot keep clips of one recording together" in notes(manifest)
+
+
+@pytest.fixture(scope="module")
+def films(scenes, tmp_path_factory):
+    """One film three times (as it is, its bytes again, coded again), another of its place, and a black one."""
+    root = tmp_path_factory.mktemp("films")
+    scenes.write(root / "film.mp4", scenes.frames(1, 1))
+    shutil.copy(root / "film.mp4", root / "copy.mp4")
+    scenes.write(root / "again.mp4", scenes.frames(1, 1), crf=35)
+    scenes.write(root / "place.mp4", scenes.frames(1, 2))
+    scenes.write(root / "black.mp4", np.zeros((24, 32, 32, 3), np.uint8))
+    return root
+
+
+def of_films(films, **where):
+    """A check of films, each by its stem, with their (split, group)."""
+    rows = [Sample(films / f"{stem}.mp4", "x", split, group) for stem, (split, group) in where.items()]
+    return check(Manifest.of(films, rows), workers=0)
+
+
+def test_black_and_frozen_files_are_noted(films):
+    report = of_films(films, black=(None, "g"), film=(None, "h"))
+    assert "1 file (black.mp4) black for most of the frames" in report.notes
+    assert "1 file (black.mp4) frozen for most of the frames" in report.notes
+
+
+def test_near_duplicates_across_splits_are_leaks(films):
+    report = of_films(films, film=("train", "g"), again=("test", "g"))
+    assert not report.fine
+    assert len(report.leaks) == 1
+    assert (
+        "1 pair (film.mp4 and again.mp4) of near duplicates: one film, coded, scaled or cut differently,"
+        " but in different splits" in report.notes
+    )
+    assert not any("different groups" in note for note in report.notes)
+
+
+def test_copies_across_splits_are_leaks(films):
+    report = of_films(films, film=("train", "g"), copy=("test", "h"))
+    assert not report.fine
+    for across in ("splits", "groups"):
+        assert f"1 pair (film.mp4 and copy.mp4) of the same bytes, but in different {across}" in report.notes
+
+
+def test_one_place_across_splits_is_noted_and_no_leak(films):
+    report = of_films(films, film=("train", "g"), place=("val", "h"))
+    assert report.fine
+    assert "1 pair (film.mp4 and place.mp4) of one background, but in different splits" in report.notes
+
+
+def test_what_is_alike_in_one_split_and_group_is_fine(films):
+    report = of_films(films, film=("train", "g"), copy=("train", "g"), again=("train", "g"), place=("train", "g"))
+    assert report.fine
+    assert report.crossings == ()
+    assert len(set(report.likeness.clusters)) == 1
+
+
+def test_the_json_form_lists_pairs_across_splits_first(films):
+    where = {"film": ("train", "g"), "copy": ("train", "g"), "place": ("test", "h"), "again": ("test", "g")}
+    record = json.loads(json.dumps(of_films(films, **where).to_json()))
+    assert record["alike_pairs"] == len(record["alike"]) == 6
+    assert record["alike"][0].keys() == {
+        "first", "second", "kind", "distance_bits", "motion", "across_splits", "across_groups",
+    }  # fmt: skip
+    assert [(pair["first"], pair["second"], pair["kind"]) for pair in record["alike"][:2]] == [
+        ("film.mp4", "again.mp4", "near duplicate"),
+        ("copy.mp4", "again.mp4", "near duplicate"),
+    ]
+    assert [pair["across_splits"] for pair in record["alike"]] == [True] * 4 + [False] * 2
+    assert record["files"][0]["cluster"] == 0
+    assert "look" not in record["files"][0]

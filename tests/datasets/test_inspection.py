@@ -1,5 +1,7 @@
 from contextlib import contextmanager
 
+import av
+import numpy as np
 import pytest
 
 from kinema.core.errors import UsageError
@@ -15,6 +17,34 @@ def test_a_whole_file(clip):
     assert (report.width_px, report.height_px, report.codec) == (48, 32, "h264")
     assert report.size_bytes == clip.stat().st_size
     assert not report.variable_frame_rate
+
+
+@pytest.mark.parametrize("sound", [False, True])
+def test_sound_is_told(tmp_path, sound):
+    path = tmp_path / "clip.mp4"
+    with av.open(str(path), "w") as container:
+        pictures = container.add_stream("libx264", rate=10, width=32, height=32, pix_fmt="yuv420p")
+        voice = container.add_stream("aac", rate=16000, layout="mono") if sound else None
+        for _ in range(10):
+            container.mux(pictures.encode(av.VideoFrame.from_ndarray(np.full((32, 32, 3), 90, np.uint8))))
+        container.mux(pictures.encode())
+        if voice is not None:
+            noise = np.random.default_rng(0).uniform(-0.1, 0.1, (1, 16000)).astype(np.float32)
+            heard = av.AudioFrame.from_ndarray(noise, format="fltp", layout="mono")
+            heard.sample_rate = 16000
+            container.mux(voice.encode(heard))
+            container.mux(voice.encode())
+    report = inspect_file(path)
+    assert (report.reason, report.frames_decoded, report.has_audio) == (None, 10, sound)
+    assert report.to_json()["has_audio"] is sound
+
+
+def test_what_it_looks_like(clip, tmp_path):
+    report = inspect_file(clip)
+    assert (report.look.black_share, report.look.frozen_share) == (0, 0)
+    assert report.to_json()["black_share"] == 0
+    (tmp_path / "broken.mp4").touch()
+    assert inspect_file(tmp_path / "broken.mp4").to_json()["frozen_share"] is None
 
 
 def test_the_same_content_has_the_same_digest(clip, tmp_path):

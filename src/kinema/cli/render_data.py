@@ -38,5 +38,14 @@ def show_check(report: CheckReport) -> None:
         stdout.print(f"[yellow]no videos:[/] {escape(', '.join(ignored[:_SHOWN]))}{more}")
     for path, reason in report.broken:
         stdout.print(f"[bold red]broken:[/] {escape(manifest.relative(path))}: {escape(reason)}")
+    if report.leaks:
+        pair = report.leaks[0].pair
+        names = " and ".join(escape(manifest.relative(report.files[index].path)) for index in (pair.first, pair.second))
+        several = (
+            "pairs of copies or near duplicates stand"
+            if len(report.leaks) > 1
+            else "pair of copies or near duplicates stands"
+        )
+        stdout.print(f"[bold red]leak:[/] {len(report.leaks)} {several} in two splits, such as {names}")
     if not report.broken:
         stdout.print("[green]every video decodes[/]")

@@ -1,9 +1,9 @@
 """What is wrong with a data set, before hours of training find out.
 
-The JSON form (`CheckReport.to_json`), schema version 1:
+The JSON form (`CheckReport.to_json`), schema version 2:
 
     schema       "kinema.check"
-    version      1
+    version      2
     source       the folder or CSV file
     samples      how many
     clip_frames  frames of the clip that samples were compared with
@@ -20,13 +20,17 @@ Paths are relative to the folder, or to the folder of the CSV file.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from kinema.core.progress import Progress, Silent
+from kinema.datasets.crossings import Crossing, find_crossings
 from kinema.datasets.inspection import FileReport, inspect_files
+from kinema.datasets.likeness import KINDS, Alike, Likeness, Seen, compare
+from kinema.datasets.look import DULL
 from kinema.datasets.manifest import Manifest
 from kinema.datasets.sample import Sample
 
@@ -34,6 +38,13 @@ __all__ = ["CheckReport", "ClassCount", "check"]
 
 # A largest class this many times the smallest lets a model do well by ignoring the small one.
 _IMBALANCE = 3.0
+_LISTED = 10_000
+_ENDS = ("first", "second")
+_LIKE = {
+    "copy": "of the same bytes",
+    "near duplicate": "of near duplicates: one film, coded, scaled or cut differently",
+    "same background": "of one background",
+}
 
 
 @dataclass(frozen=True)
@@ -66,6 +77,8 @@ class CheckReport:
         classes: a count for each class, in index order.
         broken: (path, reason) of each file that cannot be used.
         notes: sentences about what is odd but can be used.
+        likeness: which of `files` show the same.
+        crossings: those of its pairs that stand in different splits or groups.
     """
 
     manifest: Manifest
@@ -74,22 +87,49 @@ class CheckReport:
     classes: tuple[ClassCount, ...]
     broken: tuple[tuple[Path, str], ...]
     notes: tuple[str, ...]
+    likeness: Likeness
+    crossings: tuple[Crossing, ...]
+
+    @property
+    def leaks(self) -> tuple[Crossing, ...]:
+        """Copies and near duplicates on two sides of the manifest's own split."""
+        return tuple(crossing for crossing in self.crossings if crossing.leaks)
+
+    @property
+    def fine(self) -> bool:
+        """Whether nothing is broken and nothing leaks from one split to another."""
+        return not self.broken and not self.leaks
+
+    def alike(self) -> Iterator[Crossing]:
+        """Every pair of files that show the same, those across splits first, then those across groups."""
+        across = {crossing.pair: crossing for crossing in self.crossings}
+        every = (across.get(pair) or Crossing(pair, splits=False, groups=False) for pair in self.likeness.pairs)
+        yield from sorted(every, key=lambda crossing: (not crossing.leaks, not crossing.splits, not crossing.groups))
 
     def to_json(self) -> dict[str, Any]:
         """The documented form (see the module) as plain dicts, lists, strings and numbers."""
         relative = self.manifest.relative
         return {
             "schema": "kinema.check",
-            "version": 1,
+            "version": 2,
             "source": str(self.manifest.source),
             "samples": len(self.manifest),
             "clip_frames": self.clip_frames,
             "classes": [asdict(count) for count in self.classes],
-            "files": [asdict(report) | {"path": relative(report.path)} for report in self.files],
+            "files": [
+                report.to_json() | {"path": relative(report.path), "cluster": cluster}
+                for report, cluster in zip(self.files, self.likeness.clusters, strict=True)
+            ],
+            "alike": [self._pair_to_json(crossing) for crossing in islice(self.alike(), _LISTED)],
+            "alike_pairs": len(self.likeness.pairs),
             "broken": {relative(path): reason for path, reason in self.broken},
             "ignored": [relative(path) for path in self.manifest.ignored],
             "notes": list(self.notes),
         }
+
+    def _pair_to_json(self, crossing: Crossing) -> dict[str, Any]:
+        names = {name: self.manifest.relative(self.files[getattr(crossing.pair, name)].path) for name in _ENDS}
+        return asdict(crossing.pair) | names | {"across_splits": crossing.splits, "across_groups": crossing.groups}
 
     def __repr__(self) -> str:
         return f"CheckReport({len(self.files)} files, {len(self.broken)} broken, {len(self.notes)} notes)"
@@ -106,12 +146,20 @@ def check(
         workers: processes that decode (`inspect_files`).
         progress: shows how far it is.
     """
-    files = inspect_files(_distinct(manifest), workers=workers, progress=progress or Silent())
+    progress = progress or Silent()
+    files = inspect_files(_distinct(manifest), workers=workers, progress=progress)
+    likeness = compare([Seen(report.sha256, report.look) for report in files], progress)
+    crossings = find_crossings(manifest, [report.path for report in files], likeness)
     by_path = {report.path: report for report in files}
     counts = tuple(_count(manifest, label, by_path) for label in manifest.labels.require())
     broken = tuple(_broken(manifest, by_path).items())
-    notes = [*_file_notes(files), *_sample_notes(manifest, by_path, clip_frames), *_class_notes(counts)]
-    return CheckReport(manifest, clip_frames, files, counts, broken, tuple(notes))
+    notes = [
+        *_file_notes(files),
+        *_likeness_notes(files, likeness, crossings),
+        *_sample_notes(manifest, by_path, clip_frames),
+        *_class_notes(counts),
+    ]
+    return CheckReport(manifest, clip_frames, files, counts, broken, tuple(notes), likeness, crossings)
 
 
 def _distinct(manifest: Manifest) -> list[Path]:
@@ -157,13 +205,33 @@ def _file_notes(files: Sequence[FileReport]) -> list[str]:
         notes.append(
             f"{len(rates)} frame rates from {rates[0]:g} to {rates[-1]:g} fps: clips of one stride differ in speed"
         )
-    copies: dict[str, list[FileReport]] = {}
-    for report in files:
-        if report.sha256:
-            copies.setdefault(report.sha256, []).append(report)
-    if same := [report for reports in copies.values() for report in reports[1:]]:
-        notes.append(f"{_several(same, 'file')} the same, byte for byte, as another")
+    return [*notes, *_dull_notes(files)]
+
+
+def _dull_notes(files: Sequence[FileReport]) -> list[str]:
+    dull = {what: [report for report in files if report.look and what in report.look.dull] for what in DULL}
+    return [f"{_several(some, 'file')} {what} for most of the frames" for what, some in dull.items() if some]
+
+
+def _likeness_notes(files: Sequence[FileReport], likeness: Likeness, crossings: Sequence[Crossing]) -> list[str]:
+    notes = []
+    if copies := likeness.of_kind(KINDS[0]):
+        notes.append(f"{_several([files[pair.second] for pair in copies], 'file')} the same, byte for byte, as another")
+    notes += [f"{_pairs(files, pairs)} {_LIKE[kind]}" for kind in KINDS[1:] if (pairs := likeness.of_kind(kind))]
+    for across in ("splits", "groups"):
+        for kind in KINDS:
+            pairs = tuple(each.pair for each in crossings if getattr(each, across) and each.pair.kind == kind)
+            if pairs:
+                notes.append(f"{_pairs(files, pairs)} {_LIKE[kind]}, but in different {across}")
+    if likeness.uncompared:
+        notes.append(f"{likeness.uncompared} more pairs of one background were not compared in movement")
     return notes
+
+
+def _pairs(files: Sequence[FileReport], pairs: Sequence[Alike]) -> str:
+    """How many, with the first as an example: `2 pairs (a.mp4 and b.mp4, …)`."""
+    plural, more = ("", "") if len(pairs) == 1 else ("s", ", …")
+    return f"{len(pairs)} pair{plural} ({files[pairs[0].first].path.name} and {files[pairs[0].second].path.name}{more})"
 
 
 def _sample_notes(manifest: Manifest, reports: dict[Path, FileReport], clip_frames: int) -> list[str]:
@@ -185,7 +253,8 @@ def _sample_notes(manifest: Manifest, reports: dict[Path, FileReport], clip_fram
 
 
 def _class_notes(counts: Sequence[ClassCount]) -> list[str]:
-    most, least = (pick(counts, key=lambda count: count.samples) for pick in (max, min))
+    present = [count for count in counts if count.samples]  # a data set may have classes that it shows nothing of
+    most, least = (pick(present, key=lambda count: count.samples) for pick in (max, min))
     if most.samples <= _IMBALANCE * least.samples:
         return []
     return [f"'{most.label}' has {most.samples} samples, '{least.label}' only {least.samples}: weigh the classes"]

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from typing import Any
 
 from kinema.core.errors import MediaError, UsageError
 from kinema.core.progress import Progress
 from kinema.datasets.content import content_sha256, content_size_bytes
+from kinema.datasets.look import GRID_PX, Look, Watcher
 from kinema.datasets.processes import read_apart
 from kinema.video.file import damage_error
 from kinema.video.source import open_recording
 
 __all__ = ["FileReport", "inspect_file", "inspect_files"]
 
-# Pictures are decoded in full but converted small: nobody looks at them.
-_SHORT_SIDE_PX = 16
 _MOST_WORKERS = 8
 
 
@@ -39,6 +39,8 @@ class FileReport:
         height_px: as displayed.
         codec: FFmpeg's name; empty where the file could not be opened.
         rate_assumed: whether nothing told the frame rate, so that 25 a second are assumed; only of frames.
+        has_audio: whether there is sound.
+        look: what it looks like; None where no picture decodes.
     """
 
     path: Path
@@ -54,6 +56,18 @@ class FileReport:
     height_px: int = 0
     codec: str = ""
     rate_assumed: bool = False
+    has_audio: bool = False
+    look: Look | None = field(default=None, compare=False, repr=False)
+
+    def to_json(self) -> dict[str, Any]:
+        """All but the look, of which the two shares are told."""
+        told = {entry.name: getattr(self, entry.name) for entry in fields(self) if entry.name not in {"path", "look"}}
+        return {
+            "path": str(self.path),
+            **told,
+            "black_share": None if self.look is None else round(self.look.black_share, 4),
+            "frozen_share": None if self.look is None else round(self.look.frozen_share, 4),
+        }
 
 
 def inspect_file(path: Path) -> FileReport:
@@ -65,9 +79,12 @@ def inspect_file(path: Path) -> FileReport:
     except MediaError as error:
         return FileReport(path, error.reason)
     try:
-        with open_recording(path, short_side_px=_SHORT_SIDE_PX, strict=False) as video:
+        with open_recording(path, short_side_px=GRID_PX, strict=False) as video:
             info = video.info
-            decoded = sum(len(frames) for frames in video.frames())
+            decoded, watcher = 0, Watcher()
+            for frames in video.frames():
+                decoded += len(frames)
+                watcher.see(frames)
             damage = video.damage
     except MediaError as error:
         return replace(report, reason=error.reason)
@@ -83,6 +100,8 @@ def inspect_file(path: Path) -> FileReport:
         height_px=info.height_px,
         codec=info.codec,
         rate_assumed=info.rate_assumed,
+        has_audio=info.has_audio,
+        look=watcher.look(),
     )
 
 

@@ -33,6 +33,7 @@ class VideoInfo:
         codec: FFmpeg's name of the format the video is compressed in, such as `h264`.
         pixel_format: FFmpeg's name of the stored pixels, such as `yuv420p`.
         variable_frame_rate: whether distances between pictures differ by more than the rounding of the clock.
+        has_audio: whether there is sound beside the pictures; it is never decoded.
         rate_assumed: whether nothing told the frame rate, so that all times follow from a guess of 25 frames
             a second; only of frames without a record of it.
     """
@@ -49,6 +50,7 @@ class VideoInfo:
     codec: str
     pixel_format: str
     variable_frame_rate: bool
+    has_audio: bool = False
     rate_assumed: bool = False
 
 
@@ -92,6 +94,7 @@ def describe(handle: Handle, timeline: Timeline) -> VideoInfo:
         codec=handle.stream.codec_context.codec.canonical_name,
         pixel_format=picture.format.name,
         variable_frame_rate=bool(gaps) and max(gaps) - min(gaps) > 1,
+        has_audio=bool(handle.container.streams.audio),
     )
 
 

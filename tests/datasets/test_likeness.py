@@ -1,0 +1,132 @@
+import numpy as np
+import pytest
+
+from kinema.datasets import likeness
+from kinema.datasets.inspection import inspect_file
+from kinema.datasets.likeness import Seen, compare
+from kinema.datasets.look import BITS, Look
+
+
+def seen(path):
+    report = inspect_file(path)
+    assert report.reason is None
+    return Seen(report.sha256, report.look)
+
+
+@pytest.fixture(scope="module")
+def original(scenes, tmp_path_factory):
+    return seen(scenes.write(tmp_path_factory.mktemp("films") / "original.mp4", scenes.frames(1, 1)))
+
+
+def other(scenes, tmp_path, pictures, **how):
+    return seen(scenes.write(tmp_path / "other.mp4", pictures, **how))
+
+
+def kind(*files):
+    pairs = compare(files).pairs
+    return pairs[0].kind if pairs else None
+
+
+def test_copies_are_found_without_looking():
+    found = compare(
+        [Seen("a", None), Seen("b", None), Seen("a", None), Seen("a", None), Seen("", None), Seen("", None)]
+    )
+    assert [(pair.first, pair.second, pair.kind) for pair in found.pairs] == [(0, 2, "copy"), (2, 3, "copy")]
+    assert found.clusters == (0, 1, 0, 0, 2, 3)
+
+
+def test_a_film_coded_again_is_a_near_duplicate(scenes, original, tmp_path):
+    assert kind(original, other(scenes, tmp_path, scenes.frames(1, 1), crf=36)) == "near duplicate"
+
+
+def test_a_film_at_half_the_size_is_a_near_duplicate(scenes, original, tmp_path):
+    assert kind(original, other(scenes, tmp_path, scenes.halved(scenes.frames(1, 1)))) == "near duplicate"
+
+
+@pytest.mark.parametrize("cut", [slice(9, None), slice(0, 40), slice(10, 44)])
+def test_a_part_of_a_film_is_a_near_duplicate_whichever_comes_first(scenes, original, tmp_path, cut):
+    part = other(scenes, tmp_path, scenes.frames(1, 1)[cut])
+    assert kind(original, part) == kind(part, original) == "near duplicate"
+
+
+def test_other_movement_in_the_same_place_is_the_same_background(scenes, original, tmp_path):
+    found = compare([original, other(scenes, tmp_path, scenes.frames(1, 2))])
+    assert [pair.kind for pair in found.pairs] == ["same background"]
+    assert found.pairs[0].motion < likeness.SAME_MOTION
+    assert len(set(found.clusters)) == 1
+
+
+def test_other_places_are_not_alike(scenes, original, tmp_path):
+    others = [seen(scenes.write(tmp_path / f"{place}.mp4", scenes.frames(place, 1))) for place in (2, 3, 4, 5)]
+    found = compare([original, *others])
+    assert found.pairs == ()
+    assert found.clusters == (0, 1, 2, 3, 4)
+    assert repr(found) == "Likeness(5 files in 5 clusters; pairs: 0 copy, 0 near duplicate, 0 same background)"
+
+
+def test_a_picture_that_stands_still_is_a_near_duplicate_of_itself(scenes, tmp_path):
+    still = np.repeat(scenes.frames(1, 1)[:1], 24, axis=0)
+    films = [seen(scenes.write(tmp_path / f"{crf}.mp4", still, crf=crf)) for crf in (18, 30)]
+    found = compare(films)
+    assert [(pair.kind, pair.motion) for pair in found.pairs] == [("near duplicate", None)]
+
+
+def test_films_that_show_nothing_are_not_alike(scenes, tmp_path):
+    films = [
+        seen(scenes.write(tmp_path / f"{grey}.mp4", np.full((24, 32, 32, 3), grey, np.uint8))) for grey in (0, 40, 200)
+    ]
+    assert compare(films).pairs == ()
+
+
+def test_films_of_different_lengths_are_compared_at_the_wider_step(scenes, tmp_path):
+    long = scenes.frames(1, 1, count=200)
+    films = [seen(scenes.write(tmp_path / f"{len(part)}.mp4", part)) for part in (long, long[:80])]
+    assert films[0].look.step_seconds == 4 * films[1].look.step_seconds
+    assert kind(*films) == kind(*reversed(films)) == "near duplicate"
+
+
+def fake(backgrounds):
+    return Seen("", Look(backgrounds, np.zeros((4, 8, 8), np.int8), 0.125, 0.0, 0.0))
+
+
+def test_blocks_and_distances_are_exact(monkeypatch):
+    """Against comparing every pair one by one."""
+    monkeypatch.setattr(likeness, "_BLOCK", 7)
+    rng = np.random.default_rng(0)
+    bases = rng.random((6, BITS)) < 0.5
+    backgrounds = [bases[rng.integers(6, size=3)] ^ (rng.random((3, BITS)) < 0.12) for _ in range(40)]
+    backgrounds[11] = np.zeros((3, BITS), dtype=bool)
+    expected = {}
+    for first in range(40):
+        for second in range(first + 1, 40):
+            bits = (backgrounds[first][:, None] != backgrounds[second][None]).sum(axis=2).min()
+            if bits <= likeness.SAME_PLACE_BITS and 11 not in {first, second}:
+                expected[first, second] = bits
+    assert 50 < len(expected) < 700
+    found = compare([Seen(str(index), fake(each).look) for index, each in enumerate(backgrounds)])
+    assert {(pair.first, pair.second): pair.distance_bits for pair in found.pairs} == expected
+
+
+def test_clusters_are_chains_and_numbered_by_their_first_file():
+    bits = np.random.default_rng(0).random(BITS) < 0.5
+    near, far = bits.copy(), bits.copy()
+    near[:20] ^= True
+    far[:40] ^= True
+    stranger = ~bits
+    files = [fake(np.stack([each] * 3)) for each in (stranger, bits, far, near)]
+    found = compare([Seen(str(index), file.look) for index, file in enumerate(files)])
+    assert {(pair.first, pair.second) for pair in found.pairs} == {(1, 3), (2, 3)}
+    assert found.clusters == (0, 1, 1, 1)
+
+
+def test_only_the_nearest_pairs_are_compared_in_movement(monkeypatch, scenes, original, tmp_path):
+    monkeypatch.setattr(likeness, "_MOST_COMPARED", 1)
+    again = other(scenes, tmp_path, scenes.frames(1, 1), crf=24)
+    found = compare([original, again, Seen("c", again.look)])
+    assert found.uncompared == 2
+    assert sorted(pair.kind for pair in found.pairs) == ["near duplicate", "same background", "same background"]
+
+
+def test_nothing_to_compare():
+    assert compare([]).clusters == ()
+    assert compare([Seen("", None)]).clusters == (0,)
