@@ -29,11 +29,12 @@ def write_video(path: Path, number: int, *, frames: int = 20, size: tuple[int, i
 def clips_folder(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
     """24 videos of two classes: 18 to train on, 6 to test on."""
     root = tmp_path_factory.mktemp("videos")
-    rows = ["path,label,split,group"]
+    rows = ["path,label,split,group,dataset"]
     for number in range(24):
         name = f"{number:02}.mp4"
         write_video(root / name, number)
-        rows.append(f"{name},{('calm', 'fight')[number % 2]},{'test' if number >= 18 else 'train'},camera-{number % 5}")
+        label, split = ("calm", "fight")[number % 2], "test" if number >= 18 else "train"
+        rows.append(f"{name},{label},{split},camera-{number % 5},set-{number % 2}")
     (root / "clips.csv").write_text("\n".join(rows))
     return read_manifest(root / "clips.csv")
 

@@ -35,8 +35,10 @@ def contents(folder):
 
 def test_shards_hold_every_sample_once_with_what_the_manifest_says(packed, clips_folder):
     facts = [json.loads(data) for _, name, data in members(packed.address) if name.endswith(".json")]
-    held = sorted((each["path"], each["label"], each["split"], each["group"]) for each in facts)
-    said = sorted((sample.path.name, sample.label, sample.split, sample.group) for sample in clips_folder.samples)
+    held = sorted((each["path"], each["label"], each["split"], each["group"], each["dataset"]) for each in facts)
+    said = sorted(
+        (sample.path.name, sample.label, sample.split, sample.group, sample.dataset) for sample in clips_folder.samples
+    )
     assert held == said
     assert {(each["fps"], each["frames"], each["width_px"], each["height_px"]) for each in facts} == {
         ("10", 20, 42, 32)

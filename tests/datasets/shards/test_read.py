@@ -30,7 +30,7 @@ def test_a_sample_is_what_was_packed(packed, clips_folder, tmp_path):
     assert {sample.path for sample in samples} == {name for name, row in known.items() if row.split == "train"}
     for sample in samples:
         row = known[sample.path]
-        assert (sample.label, sample.group) == (row.label, row.group)
+        assert (sample.label, sample.group, sample.dataset) == (row.label, row.group, row.dataset)
         assert packed.labels.name(sample.target) == row.label
         assert (sample.fps, sample.frames, sample.start_seconds, sample.end_seconds) == (Fraction(10), 20, None, None)
     (tmp_path / "one.mp4").write_bytes(samples[0].video)

@@ -6,6 +6,7 @@ epoch, ranks, workers). So a run can go on in the middle of an epoch as if nothi
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -48,17 +49,19 @@ def random_clip(
         DataError: it is shorter than a clip where the clip may not be padded.
     """
     factor = float(np.exp(rng.uniform(-speed, speed)))
-    with tempfile.TemporaryDirectory(prefix="kinema-") as folder:
-        path = Path(folder) / "clip.mp4"
-        path.write_bytes(sample.video)
-        try:
-            with VideoFile(path, short_side_px=spec.short_side_px) as video:
-                base = video.info.time_base
-                times = tuple(float((pts - video.pts[0]) * base) for pts in video.pts)
-                start = int(rng.integers(start_count(times, spec.clip, speed=factor)))
-                frames = video.read(clip_at(times, spec.clip, start, speed=factor))
-        except MediaError as error:
-            raise MediaError(sample.name, error.reason) from error
+    handle, path = tempfile.mkstemp(prefix="kinema-", suffix=".mp4")
+    try:
+        with os.fdopen(handle, "wb") as opened:
+            opened.write(sample.video)
+        with VideoFile(path, short_side_px=spec.short_side_px) as video:
+            base = video.info.time_base
+            times = tuple(float((pts - video.pts[0]) * base) for pts in video.pts)
+            start = int(rng.integers(start_count(times, spec.clip, speed=factor)))
+            frames = video.read(clip_at(times, spec.clip, start, speed=factor))
+    except MediaError as error:
+        raise MediaError(sample.name, error.reason) from error
+    finally:
+        Path(path).unlink()
     return transform.clip(frames.data, rng)
 
 

@@ -283,6 +283,7 @@ class _SplitWriter:
             "label": sample.label,
             "split": sample.split,
             "group": sample.group,
+            "dataset": sample.dataset,
             "path": self._packing.manifest.relative(sample.path),
             "start_seconds": sample.start_seconds,
             "end_seconds": sample.end_seconds,
@@ -313,12 +314,13 @@ def _in_order(jobs: Sequence[EncodeJob], workers: int) -> Iterator[EncodedClip]:
         yield ready.pop(job.position)
 
 
-def _identity(manifest: Manifest, sample: Sample) -> tuple[str, str, str, float, float]:
+def _identity(manifest: Manifest, sample: Sample) -> tuple[str, str, str, str, float, float]:
     start, end = sample.start_seconds, sample.end_seconds
     return (
         manifest.relative(sample.path),
         sample.label,
         sample.group or "",
+        sample.dataset or "",
         start if start is not None else -1.0,
         end if end is not None else -1.0,
     )

@@ -40,6 +40,7 @@ class PackedSample:
         label: class name.
         target: class index.
         group: as in the manifest.
+        dataset: as in the manifest.
         path: of the video it was made from, from the manifest's folder on.
         start_seconds: of the segment in that video; None: its beginning.
         end_seconds: of the segment, exclusive; None: its end.
@@ -53,6 +54,7 @@ class PackedSample:
     label: str
     target: int
     group: str | None
+    dataset: str | None
     path: str
     start_seconds: float | None
     end_seconds: float | None
@@ -234,6 +236,7 @@ def _sample(index: PackIndex, split: str, place: Place, blob: bytes, reader: Blo
         label=facts["label"],
         target=index.labels.index(facts["label"]),
         group=facts["group"],
+        dataset=facts["dataset"],
         path=facts["path"],
         start_seconds=facts["start_seconds"],
         end_seconds=facts["end_seconds"],
