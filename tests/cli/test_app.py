@@ -41,7 +41,7 @@ def test_version(kinema_command):
 def test_the_commands_are_those_documented():
     assert {" ".join(words) for words in COMMANDS} == {
         "demo", "train", "evaluate", "predict", "models list", "models show", "models convert", "models download",
-        "models publish", "data check", "data split", "data import",
+        "models publish", "data check", "data pack", "data split", "data import",
         "data export", "data merge",
     }  # fmt: skip
 

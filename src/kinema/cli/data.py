@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from kinema.cli import data_check, data_import, data_merge, data_split
+from kinema.cli import data_check, data_import, data_merge, data_pack, data_split
 
 __all__ = ["app"]
 
@@ -14,3 +14,4 @@ app.command("split")(data_split.split)
 app.command("import")(data_import.import_)
 app.command("export")(data_import.export)
 app.command("merge")(data_merge.merge)
+app.command("pack")(data_pack.pack)
