@@ -18,6 +18,7 @@ def test_later_layers_win():
         ({"epochs": 0}, "epochs = 0", "integer >= 1"),
         ({"epochs": "many"}, "epochs = 'many'", "epochs: integer >= 1 (passes over the training clips)"),
         ({"optimizer": "adam"}, "optimizer = 'adam'", "optimizer: sgd, adamw"),
+        ({"modality": "flow", "hue": 0.1}, "flow has no colours to jitter", ""),
         ({"fps": 8, "stride": 2}, "fps and stride", ""),
         ({"folds": 5, "split_by": "column"}, "'column' has no say", ""),
         ({"milestones": [3]}, "without schedule 'multistep'", ""),

@@ -1,13 +1,20 @@
 import csv
 import json
 import shutil
+from dataclasses import replace
+from fractions import Fraction
 
+import numpy as np
 import pytest
 import torch
 
-from kinema.core.errors import BrokenFilesError, TrainingError, UsageError
+from kinema.core.errors import BrokenFilesError, DataError, TrainingError, UsageError
 from kinema.core.progress import Silent
+from kinema.datasets.flow import compute_flow, flow_recipe
 from kinema.datasets.manifest import read_manifest
+from kinema.evaluation.examine import examine
+from kinema.evaluation.protocol import Views
+from kinema.inference.predictor import load
 from kinema.models.download import RemoteFile
 from kinema.models.published import downloads_folder
 from kinema.models.records import lookup
@@ -16,6 +23,9 @@ from kinema.models.weights import load_weights, read_card
 from kinema.training import experiment
 from kinema.training.config import load_recipe, make_config
 from kinema.training.experiment import begin, train
+from kinema.video.flow import FlowChoice
+from kinema.video.flow_record import read_record
+from kinema.video.writer import VideoWriter
 
 SETTINGS = {
     "model": "resnet3d_10",
@@ -215,3 +225,54 @@ def test_without_a_name_the_small_recipe_is_used(grouped, tmp_path, monkeypatch)
     assert (seen[1].modality, seen[1].size) == ("rgb", 112)
     with pytest.raises(UsageError, match="no data to train on"):
         begin({}, out=tmp_path)
+
+
+def moving(path, rightwards, seed):
+    """A texture that moves by two pixels a frame."""
+    strip = np.random.default_rng(seed).integers(0, 256, (6, 12, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
+    with VideoWriter(path, fps=10, size=(48, 48)) as writer:
+        for step in range(8):
+            left = 2 * (8 - step if rightwards else step)
+            writer.write(np.ascontiguousarray(strip[None, :, left : left + 48]))
+
+
+@pytest.fixture
+def flow(tmp_path):
+    """Flow by DIS of six videos whose classes differ by where things move."""
+    for number in range(6):
+        moving(tmp_path / "data" / ("left", "right")[number % 2] / f"{number}.mp4", number % 2, number)
+    choice, manifest = FlowChoice("dis"), read_manifest(tmp_path / "data")
+    report = compute_flow(manifest, tmp_path / "flow", choice, fps=Fraction(10), short_side_px=48, workers=0)
+    return report.manifest.source
+
+
+def test_a_network_trains_on_flow_and_remembers_its_algorithm(flow, tmp_path, monkeypatch):
+    monkeypatch.setenv("KINEMA_CACHE", str(tmp_path / "cache"))
+    settings = {**SETTINGS, "frames": 4, "modality": "flow", "val_fraction": 0.0, "test_fraction": 0.34}
+
+    outcome = begin({"data": flow, **settings}, out=tmp_path / "run")
+
+    card = read_card(outcome.folder / "best.safetensors")
+    assert (card.in_channels, card.input.modality, card.input.flow) == (2, "flow", "dis")
+    assert (card.input.mean, card.input.std) == ((128 / 255,) * 2, (127 / 255,) * 2)
+    assert card.provenance["flow"] == flow_recipe(read_manifest(flow).samples).to_json()
+    assert outcome.test.video.n == 2
+    best, stored = outcome.folder / "best.safetensors", read_manifest(flow).samples[0].path
+    assert not [text for text in load(best, device="cpu").predict(stored).warnings if "trained on" in text]
+
+    record = read_record(stored)
+    for sample in read_manifest(flow).samples:
+        replace(record, recipe=replace(record.recipe, algorithm="tvl1")).write(sample.path.parent)
+    (doubt,) = [text for text in load(best, device="cpu").predict(stored).warnings if "trained on" in text]
+    assert "by tvl1, and the network was trained on dis" in doubt
+    views = Views()
+    found = examine(best, flow, split="all", views=views, skip_broken=False, device="cpu", out=None, progress=Silent())
+    assert doubt in found.warnings
+
+
+def test_flow_and_pictures_are_told_apart(flow, grouped, tmp_path):
+    with pytest.raises(DataError, match="are flow, and the network is fed with modality rgb"):
+        begin({"data": flow, **SETTINGS}, out=tmp_path / "run")
+    with pytest.raises(DataError, match="are no flow"):
+        begin({"data": grouped, **SETTINGS, "modality": "flow"}, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -17,6 +17,7 @@ from kinema.core.labels import LabelMap
 from kinema.core.progress import Progress
 from kinema.datasets.cache import FrameCache
 from kinema.datasets.content import rate_notes
+from kinema.datasets.flow import flow_recipe, require_modality
 from kinema.datasets.manifest import Manifest, read_manifest
 from kinema.datasets.sample import Sample
 from kinema.datasets.splits import restore_split
@@ -25,6 +26,7 @@ from kinema.evaluation.protocol import ScoredVideo, Views, score_videos
 from kinema.evaluation.report import BrokenFile, Fact, Mistake, Protocol, Report, write_report
 from kinema.inference.predictor import Predictor, load
 from kinema.models.weights import ModelCard
+from kinema.video.flow_record import flow_doubts
 
 __all__ = ["Examination", "examine", "examine_samples", "readable", "report_of", "write_examination"]
 
@@ -106,6 +108,7 @@ def examine(
     predictor = load(weights, device=device, progress=progress)
     manifest = read_manifest(data, min_classes=1)
     chosen, said, notes = _choose(manifest, predictor.card, split)
+    require_modality(chosen, predictor.card.input.modality)
     cache = FrameCache(predictor.card.input.short_side_px)
     kept, broken = readable(chosen, cache, skip_broken=skip_broken, progress=progress)
     found = examine_samples(
@@ -117,7 +120,7 @@ def examine(
         protocol=Protocol(said, views.describe(predictor.card.input.clip.frames), samples=_CALLED[split]),
         root=manifest.root,
         broken=broken,
-        notes=(*notes, *rate_notes(kept)),
+        notes=(*notes, *rate_notes(kept), *flow_doubts(flow_recipe(kept), predictor.card.input)),
         progress=progress,
     )
     if out is not None:

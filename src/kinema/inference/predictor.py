@@ -23,6 +23,8 @@ from kinema.models.model import VideoModel
 from kinema.models.published import weights_path
 from kinema.models.weights import ModelCard, load_weights
 from kinema.transforms.presets import EvalTransform
+from kinema.video.flow_record import flow_doubts
+from kinema.video.flow_source import FlowFile
 from kinema.video.frame import Frames
 from kinema.video.picture_sequence import RATE_WARNING, PictureSequence
 from kinema.video.source import open_video
@@ -73,7 +75,8 @@ class Predictor:
         A file that is damaged is judged by what decodes; the damage is named in `warnings`.
 
         Args:
-            source: path of a video file or of a folder of frames, or URL of a stream that ends.
+            source: path of a video file, of a folder of frames or of the `flow.json` of stored flow, or URL
+                of a stream that ends.
             window_frames: frames a window on the clip grid; those of the card unless given.
             hop_frames: frames from window to window on the clip grid; half a window unless given.
             rule: when scores become events; `EventRule()` unless given.
@@ -92,6 +95,7 @@ class Predictor:
             reading = _Tolerant(video.frames(), str(source), progress or Silent())
             for batch in _batches(stream_clips(reading, spec, hop)):
                 windows += self._windows(batch)
+            doubts = flow_doubts(video.record.recipe if isinstance(video, FlowFile) else None, self.card.input)
             guessed = (RATE_WARNING,) if isinstance(video, PictureSequence) and video.rate_assumed else ()
         return Prediction(
             source=str(source),
@@ -100,7 +104,7 @@ class Predictor:
             probabilities=video_probabilities(windows),
             windows=tuple(windows),
             events=events_in(windows, self.card.labels, rule or EventRule()),
-            warnings=(*guessed, *reading.warnings),
+            warnings=(*doubts, *guessed, *reading.warnings),
         )
 
     def _windows(self, batch: list[Clip]) -> list[Window]:

@@ -17,7 +17,7 @@ from pydantic.fields import FieldInfo
 
 from kinema.core.atomic import replacing
 from kinema.core.errors import UsageError, nearest
-from kinema.core.spec import ClipSpec, Crop, InputSpec, Modality, Padding
+from kinema.core.spec import FLOW_MEAN, FLOW_STD, ClipSpec, Crop, InputSpec, Modality, Padding
 
 __all__ = [
     "DEFAULT_RECIPE",
@@ -38,6 +38,7 @@ _RECIPES = files("kinema.training.recipes")
 # difference has zero mean, and a tenth of the range spreads typical motion over one unit.
 _STATISTICS: dict[Modality, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "rgb": ((0.4345, 0.4051, 0.3775), (0.2768, 0.2713, 0.2737)),
+    "flow": ((FLOW_MEAN,) * 2, (FLOW_STD,) * 2),
     "difference": ((0.0,), (0.1,)),
 }
 
@@ -64,7 +65,9 @@ class TrainConfig(BaseModel):
     stride: int | None = Field(None, ge=1, description="source frames between two frames of a clip; 2 without fps")
     fps: float | None = Field(None, gt=0, description="frames a second of a clip, by time, instead of a stride")
     clip_padding: Padding = Field("loop", description="what a video shorter than a clip does: loop, last or none")
-    modality: Literal["rgb", "difference"] = Field("rgb", description="pictures, or luma differences of neighbours")
+    modality: Literal["rgb", "flow", "difference"] = Field(
+        "rgb", description="pictures, stored optical flow (`kinema data flow`), or luma differences of neighbours"
+    )
     size: int = Field(112, ge=16, description="side of the network input in pixels")
     short_side: int | None = Field(None, ge=16, description="side frames are shrunk to; 8/7 of `size` unless given")
     region: Crop = Field("center", description="tested on the centre square, or the full frame squeezed")
@@ -141,6 +144,7 @@ class TrainConfig(BaseModel):
             ("val_fraction and test_fraction leave nothing to train on", self.val_fraction + self.test_fraction >= 1),
             ("nesterov needs momentum and no dampening", self.nesterov and (self.momentum == 0 or self.dampening > 0)),
             ("class_weights 'balanced' and balance 'class' both even out the classes: give one", self._evened_twice),
+            ("flow has no colours to jitter: leave brightness, contrast, saturation and hue at 0", self._coloured_flow),
             ("short_side below size", self.short_side is not None and self.short_side < self.size),
             ("crop_scale is a rising pair in (0, 1]", not 0 < self.crop_scale[0] <= self.crop_scale[1] <= 1),
             ("bf16-mixed on the CPU has given non-finite gradients: use 32-true", self._unsafe_precision),
@@ -153,6 +157,10 @@ class TrainConfig(BaseModel):
     @property
     def _evened_twice(self) -> bool:
         return self.class_weights == "balanced" and self.balance == "class"
+
+    @property
+    def _coloured_flow(self) -> bool:
+        return self.modality == "flow" and max(self.brightness, self.contrast, self.saturation, self.hue) > 0
 
     @property
     def _plateau_blind(self) -> bool:
@@ -226,7 +234,7 @@ def load_recipe(path: Path) -> dict[str, Any]:
             allowed=f"a YAML file of settings, or one of {', '.join(list_recipes())}",
             next_step="see docs/reference/settings.md",
         ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except _NOT_YAML as error:
         raise UsageError(
             f"{path} is not YAML: {error}", allowed="a YAML file of settings, such as `epochs: 30`"
         ) from error
@@ -252,7 +260,13 @@ def parse_assignments(assignments: list[str]) -> dict[str, Any]:
             target, name = settings.setdefault("model_options", {}), key.removeprefix("model_options.")
         if name in target:
             raise UsageError(f"--set gives {key} twice", allowed="each setting once")
-        target[name] = yaml.safe_load(value)
+        try:
+            target[name] = yaml.safe_load(value)
+        except _NOT_YAML as error:
+            reason = str(error).partition("\n")[0]
+            raise UsageError(
+                f"--set {assignment[:80]}: {reason}", allowed="a value as YAML writes it, such as --set lr=0.01"
+            ) from error
     return settings
 
 

@@ -17,6 +17,7 @@ from kinema.core.spec import InputSpec
 from kinema.core.version import __version__
 from kinema.datasets.cache import FrameCache
 from kinema.datasets.content import rate_notes
+from kinema.datasets.flow import flow_recipe, require_modality
 from kinema.datasets.loader import require_length
 from kinema.datasets.manifest import Manifest, read_manifest
 from kinema.datasets.sample import Sample
@@ -41,6 +42,7 @@ from kinema.training.config import DEFAULT_RECIPE, TrainConfig, load_recipe, mak
 from kinema.training.curves import as_run
 from kinema.training.loop import Job, connect, fit
 from kinema.training.run import RunFolder
+from kinema.video.flow_record import FlowRecipe
 
 __all__ = ["Outcome", "begin", "resume", "train"]
 
@@ -176,6 +178,8 @@ def train(config: TrainConfig, out: Path, *, resumed: bool = False, progress: Pr
     if config.weights is not None:
         config = config.model_copy(update={"weights": str(weights_path(config.weights, progress=progress))})
     manifest = read_manifest(config.data)
+    require_modality(manifest.samples, config.modality)
+    flow = flow_recipe(manifest.samples)
     splits = make_splits(manifest, _rule(config))
     folder = RunFolder(out)
     fabric = connect(config)
@@ -191,7 +195,7 @@ def train(config: TrainConfig, out: Path, *, resumed: bool = False, progress: Pr
     if fabric.is_global_zero:
         paths = {"data": config.data.absolute(), "weights": _anywhere(asked.weights)}
         config.model_copy(update=paths).write(folder.config)
-    bench = _Bench(config, manifest, cache, broken, fabric, shown)
+    bench = _Bench(config, manifest, flow, cache, broken, fabric, shown)
     if config.folds is None:
         result = bench.run(kept[0], folder, resumed=resumed)
         report = None if result.test is None else folder.report
@@ -215,6 +219,7 @@ class _Bench:
 
     config: TrainConfig
     manifest: Manifest
+    flow: FlowRecipe | None
     cache: FrameCache
     broken: tuple[BrokenFile, ...]
     fabric: Fabric
@@ -283,7 +288,7 @@ class _Bench:
 
     def card(self, split: Split) -> ModelCard:
         """What the weights trained on `split` will say about themselves, metrics aside."""
-        spec = _input_spec(self.config)
+        spec = replace(_input_spec(self.config), flow=self.flow.algorithm if self.flow else None)
         return ModelCard(
             architecture=self.config.model,
             options=full_options(self.config.model, self.config.model_options),
@@ -297,6 +302,7 @@ class _Bench:
                 "data_fingerprint": self.manifest.fingerprint,
                 "split": split.to_json(),
                 "recipe": self.config.model_dump(mode="json", exclude={"data", "weights"}),
+                **({"flow": self.flow.to_json()} if self.flow else {}),
                 "started_from": Path(self.config.weights).name if self.config.weights else "random weights",
             },
         )

@@ -182,7 +182,9 @@ def _usable_size(frames: torch.Tensor, spec: InputSpec) -> tuple[int, int]:
     )  # differences are taken of RGB, after its colours were jittered
     if channels != wanted:
         raise DataError(
-            f"frames of {channels} channels for an input of modality {spec.modality}", allowed=f"{wanted} channels"
+            f"frames of {channels} channels for an input of modality {spec.modality}",
+            allowed=f"{wanted} channels",
+            next_step="compute flow with kinema data flow, and give its flow.json" if spec.modality == "flow" else "",
         )
     if min(height, width) < spec.size_px:
         raise DataError(
