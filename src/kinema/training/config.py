@@ -34,6 +34,9 @@ DEFAULT_RECIPE = "kinema-small"
 
 _RECIPES = files("kinema.training.recipes")
 
+# Its reader also raises what dates, long numbers and deep nesting raise.
+_NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
+
 # Measured on frames scaled to 0..1: Kinetics statistics as 3D-ResNets-PyTorch ships them; a luma
 # difference has zero mean, and a tenth of the range spreads typical motion over one unit.
 _STATISTICS: dict[Modality, tuple[tuple[float, ...], tuple[float, ...]]] = {
