@@ -59,11 +59,13 @@ def test_what_is_missing_is_heard_of(shared_video):
 class Scripted:
     """A handle that gives pictures of these times, and says that the first of them is broken."""
 
+    stream = SimpleNamespace(codec_context=SimpleNamespace(name="mjpeg", extradata=None))
+
     def __init__(self, pts: list[int]) -> None:
         self.pts = pts
 
-    def packets_from(self, *_: object) -> None:
-        pass
+    def packets_from(self, *_: object) -> Iterator[None]:
+        return iter(())
 
     def pictures(self, report: Report, _: object) -> Iterator[SimpleNamespace]:
         report(self.pts[0], "broken")
@@ -93,6 +95,26 @@ def test_pictures_nobody_announced_are_left_out_and_told():
     assert told.pop(0) == "broken"
     assert told.pop(50) == "a picture is missing"
     assert set(told) == {10, 25}
+
+
+def test_on_the_way_only_what_others_need_is_decoded(made_video, monkeypatch):
+    came: list[int | None] = []
+    decode = Handle.pictures
+
+    def noting(self, report, packets):
+        for picture in decode(self, report, packets):
+            came.append(picture.pts)
+            yield picture
+
+    monkeypatch.setattr(Handle, "pictures", noting)
+    with Handle(made_video("b_frames.mp4")) as handle:
+        line = read_timeline(handle, pytest.fail)
+        cursor = Cursor(handle, line, line.keyframes[0])
+        assert cursor.advance_to(10)
+        assert came == sorted(came)
+        assert 1 < len(came) < 9
+        assert [cursor.index for _ in range(3) if cursor.advance()] == [11, 12, 13]  # from here on all of them
+        assert not cursor.heard
 
 
 def test_dropping_a_cursor_frees_its_decoder_at_once(made_video):

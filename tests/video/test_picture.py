@@ -10,7 +10,7 @@ from PIL import Image
 
 from kinema.core.errors import UsageError
 from kinema.video.file import VideoFile
-from kinema.video.picture import Layout
+from kinema.video.picture import Layout, Painter
 
 
 def plain(width: int, height: int) -> av.VideoFrame:
@@ -167,3 +167,21 @@ def test_stored_pixels_that_are_not_square_are_stretched(encode, tmp_path, scene
     with VideoFile(path, short_side_px=32) as video:
         assert (video.info.width_px, video.info.height_px) == (128, 64)
         assert tuple(video.read([0]).data.shape) == (1, 3, 32, 64)
+
+
+def test_memory_is_used_again_only_when_nobody_holds_it():
+    painter = Painter("a", Layout(16, 12))
+    held = painter.canvas(2)
+    view = held[1]
+    address, array = held.data_ptr(), held.numpy()
+    del held
+    assert painter.canvas(2).data_ptr() != address  # the view still needs it
+    del view
+    assert painter.canvas(2).data_ptr() != address  # so does the array
+    del array
+    again = [painter.canvas(2) for _ in range(3)]
+    assert len({each.data_ptr() for each in again}) == 3
+    addresses = {each.data_ptr() for each in again}
+    del again
+    assert painter.canvas(2).data_ptr() in addresses
+    assert painter.canvas(1).shape == (1, 3, 12, 16)

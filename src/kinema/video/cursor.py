@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
+from kinema.video.disposable import is_disposable, length_bytes_of
 from kinema.video.handle import Handle, Keyframe
 from kinema.video.timeline import Timeline
 
 if TYPE_CHECKING:
+    from av.packet import Packet
     from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
 
 __all__ = ["Cursor", "Heard"]
 
@@ -30,6 +34,37 @@ class Heard:
 
     def __or__(self, other: Heard) -> Heard:
         return Heard({**other.places, **self.places})
+
+
+@dataclass
+class _Skip:
+    """What is left out on the way to a picture.
+
+    Attributes:
+        length_bytes: as `length_bytes_of` says; None leaves nothing out.
+        before_pts: pictures shown earlier are left out where no other needs them; None: none is.
+        skipped: times of those left out.
+    """
+
+    length_bytes: int | None
+    before_pts: int | None = None
+    skipped: set[int] = field(default_factory=set)
+
+    def needed(self, packets: Iterator[Packet[VideoStream]]) -> Iterator[Packet[VideoStream]]:
+        """`packets` without those left out."""
+        for packet in packets:
+            pts = packet.pts
+            if (
+                self.before_pts is not None
+                and self.length_bytes is not None
+                and pts is not None
+                and pts < self.before_pts
+                and not packet.is_corrupt
+                and is_disposable(memoryview(packet), self.length_bytes)
+            ):
+                self.skipped.add(pts)
+            else:
+                yield packet
 
 
 class Cursor:
@@ -55,7 +90,9 @@ class Cursor:
         self._timeline = timeline
         # No bound method: a cycle would keep decoder and threads alive until the next garbage collection.
         self._report = partial(_hear, self.heard, key)
-        self._pictures = handle.pictures(self._report, handle.packets_from(key, self._report))
+        self._skip = _Skip(None if timeline.by_count else length_bytes_of(handle.stream))
+        packets = self._skip.needed(handle.packets_from(key, self._report))
+        self._pictures = handle.pictures(self._report, packets)
 
     @classmethod
     def at(cls, index: int, handle: Handle, timeline: Timeline) -> Cursor:
@@ -74,7 +111,11 @@ class Cursor:
         return cursor
 
     def advance_to(self, index: int) -> bool:
-        """Decode until picture `index`, which must not lie behind; whether it came."""
+        """Decode until picture `index`, which must not lie behind; whether it came.
+
+        What neither it nor a later picture needs is not decoded, and so not found broken either.
+        """
+        self._skip.before_pts = self._timeline.pts[index]
         while self.index < index and self.advance():
             pass
         return self.index == index and self.picture is not None
@@ -101,7 +142,9 @@ class Cursor:
 
     def _miss(self, expected: int, found: int) -> None:
         for index in range(expected, found):
-            self.heard(self._timeline.pts[index], "a picture is missing")
+            pts = self._timeline.pts[index]
+            if pts not in self._skip.skipped:
+                self.heard(pts, "a picture is missing")
 
 
 def _hear(heard: Heard, key: Keyframe | None, pts: int | None, reason: str) -> None:

@@ -215,10 +215,13 @@ class VideoFile:
         assert cursor.picture is not None  # asked for only while there is one
         painter = self._painter_for(cursor.picture)
         canvas = painter.canvas(min(size, last - cursor.index))
+        times = self.pts
         pts: list[int] = []
-        while cursor.picture is not None and cursor.index < last and len(pts) < len(canvas):
-            painter.paint(cursor.picture, canvas[len(pts)])
-            pts.append(self.pts[cursor.index])
+        for target in canvas.unbind():  # in one go: indexing a tensor costs as much as copying a plane
+            if cursor.picture is None or cursor.index >= last:
+                break
+            painter.paint(cursor.picture, target)
+            pts.append(times[cursor.index])
             cursor.advance()
         return Frames(canvas[: len(pts)], tuple(pts), self._timeline.time_base)
 

@@ -171,9 +171,11 @@ def _check_promises(handle: Handle, timeline: Timeline, report: Report) -> None:
         return
     promised = _promised_seconds(handle)
     there = timeline.seconds(timeline.end_pts)
+    if promised - there <= _DOUBT_SECONDS:
+        return
     # The last picture of a slide show may stand long; a shorter lack than that proves nothing.
     longest_gap = max((later - earlier for earlier, later in pairwise(timeline.pts)), default=0)
-    if promised - there > max(_DOUBT_SECONDS, 2 * float(longest_gap * timeline.time_base)):
+    if promised - there > 2 * float(longest_gap * timeline.time_base):
         report(timeline.end_pts, f"the file ends after {there:.2f} of the {promised:.2f} s that it promises")
 
 
