@@ -234,6 +234,29 @@ def test_balanced_class_weights_reach_the_loss(job_of):
 
 
 @pytest.mark.usefixtures("plain")
+def test_balanced_epochs_show_classes_alike_and_repeat_no_clip(job_of):
+    parts = set_up(job_of(balance="class", batch_size=8, seed=1))
+    (batch,) = parts.loader
+    assert sorted(batch.targets.tolist()) == [0] * 4 + [1] * 4
+    rows = np.array(batch.rows)
+    again = [batch.clips[rows == row] for row in set(batch.rows) if (rows == row).sum() > 1]
+    assert len(again) == 2
+    assert any(not torch.equal(*clips) for clips in again)
+
+
+def test_a_balanced_run_goes_on_in_the_middle_of_an_epoch(job_of, monkeypatch):
+    settings = {**SMALL, "epochs": 2, "save_seconds": 0, "batch_size": 2, "balance": "class"}
+    whole, job = job_of("whole", **settings), job_of("parts", **settings)
+    run(whole)
+    go_on = stop_after(monkeypatch, 5)
+    with pytest.raises(Stopped):
+        run(job)
+    go_on()
+    run(job, resume=True)
+    assert same(weights(job), weights(whole))
+
+
+@pytest.mark.usefixtures("plain")
 def test_gradients_are_no_longer_than_allowed(job_of):
     free = job_of("free", batch_size=8)
     run(free)

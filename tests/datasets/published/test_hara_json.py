@@ -115,3 +115,12 @@ def test_what_would_be_lost_is_refused(lay, tmp_path):
     with pytest.raises(DataError, match=r"run/a\.mp4 and hit/a\.mp4"):
         write_hara_json(Manifest.of(root, rows), tmp_path / "out.json")
     assert not (tmp_path / "out.json").exists()
+
+
+def test_folders_of_frames_as_its_tools_make_them(place, taken):
+    """`root/label/id/image_00001.jpg`: the folder is the video."""
+    root = place(*(f"run/v.1/image_{number:05}.jpg" for number in (1, 2, 3)), "run/v.1/n_frames")
+    (root / "ucf.json").write_text(text({"v.1": entry("training", "run", (1, 4))}))
+    found, manifest = taken("hara-json", root)
+    assert [(manifest.relative(one.path), one.split) for one in manifest.samples] == [("run/v.1", "train")]
+    assert not found.unlisted

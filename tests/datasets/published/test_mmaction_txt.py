@@ -54,3 +54,13 @@ def test_one_list(lay, taken):
 def test_what_cannot_be_told_is_refused(lay, taken, lists, said):
     with pytest.raises(DataError, match=said):
         taken("mmaction-txt", lay(*VIDEOS, **lists))
+
+
+def test_lists_of_extracted_frames_stand_for_their_folders(place, taken):
+    root = place("frames/run/a b/img_00001.jpg", "frames/run/a b/img_00002.jpg", "frames/hit/c/img_00001.jpg")
+    (root / "k_train_list_rawframes.txt").write_text("run/a b 2 1\nhit/c 1 0\n")
+    _, manifest = taken("mmaction-txt", root)
+    assert [(manifest.relative(one.path), one.label) for one in manifest.samples] == [
+        ("frames/run/a b", "run"),
+        ("frames/hit/c", "hit"),
+    ]

@@ -1,7 +1,8 @@
 """What lies below a folder, to be found by the names that official lists use.
 
 Copies of a published data set differ in folders and endings: lists name `a/b.avi`, disks hold
-`train/a/b.mp4`. Names are compared composed (NFC) and without the endings of videos.
+`train/a/b.mp4`, or a folder of its frames `a/b/image_00001.jpg`. Names are compared composed (NFC)
+and without the endings of videos.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from unicodedata import normalize
 
 from kinema.core.errors import DataError, shortened
 from kinema.core.progress import Progress, Silent
-from kinema.video.source import VIDEO_SUFFIXES
+from kinema.video.source import VIDEO_SUFFIXES, is_frame_folder
 
 __all__ = ["Disk", "folded", "part_of", "read_lines", "without_suffix"]
 
@@ -25,8 +26,8 @@ class Disk:
 
     Attributes:
         root: absolute path of the folder.
-        videos: all videos, sorted.
-        others: all other files, sorted.
+        videos: all videos, folders of frames among them, sorted.
+        others: all other files, sorted; none of folders of frames.
 
     Raises:
         DataError: `root` is no folder.
@@ -41,11 +42,12 @@ class Disk:
             for path in _files(self.root):
                 files.append(path)
                 task.advance()
-        self.videos = tuple(sorted(path for path in files if path.suffix.lower() in VIDEO_SUFFIXES))
-        self.others = tuple(sorted(path for path in files if path.suffix.lower() not in VIDEO_SUFFIXES))
+        videos = {path for path in files if path.suffix.lower() in VIDEO_SUFFIXES or path.is_dir()}
+        self.videos = tuple(sorted(videos))
+        self.others = tuple(sorted(set(files) - videos))
         self._by_stem: dict[str, list[Path]] = defaultdict(list)
         for path in self.videos:
-            self._by_stem[normalize("NFC", path.stem)].append(path)
+            self._by_stem[without_suffix(normalize("NFC", path.name))].append(path)
 
     def find(self, name: str, *, split: str | None = None, classes: Collection[str] = ()) -> Path | None:
         """The video that a list calls `name`, whatever its ending; None where there is none.
@@ -138,6 +140,7 @@ def read_lines(path: Path) -> list[str]:
 
 
 def _files(root: Path) -> Iterator[Path]:
+    """Files below `root`, and folders of frames, each as a whole."""
     seen = set()
     for folder, folders, names in os.walk(root, followlinks=True):
         real = os.path.realpath(folder)
@@ -145,5 +148,8 @@ def _files(root: Path) -> Iterator[Path]:
             folders.clear()
             continue
         seen.add(real)
+        if not folders and folder != str(root) and is_frame_folder(Path(folder)):
+            yield Path(folder)
+            continue
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         yield from (Path(folder, name) for name in names if not name.startswith("."))

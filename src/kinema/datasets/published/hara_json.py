@@ -6,9 +6,10 @@
                        "video_path": PATH, optional}}}
 
 A class's index is its place in `labels`. Frames count from 1 (from 0 in lists for HDF5 files), END is
-exclusive; a segment that begins with the first frame was written for a whole clip and is read so. Lists
-made for ActivityNet hold several annotations a video, in seconds. An ID is the file name without its
-ending, so two files of one name cannot both be in such a list.
+exclusive; a segment that begins with the first frame was written for a whole clip and is read so. Videos
+may be files, folders of frames or HDF5 archives. Lists made for ActivityNet hold several annotations a
+video, in seconds. An ID is the file name without its ending, so two files of one name cannot both be in
+such a list.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ from kinema.core.errors import DataError, MediaError
 from kinema.core.labels import LabelMap
 from kinema.core.progress import Progress, Silent
 from kinema.datasets.manifest import Manifest
-from kinema.datasets.published.disk import Disk, part_of
+from kinema.datasets.published.disk import Disk, part_of, without_suffix
 from kinema.datasets.published.listed import Entry, Imported, settle
 from kinema.datasets.sample import Sample, listing
-from kinema.video.probe import probe
+from kinema.video.source import open_recording
 
 __all__ = ["read_hara_json", "write_hara_json"]
 
@@ -71,7 +72,10 @@ def write_hara_json(manifest: Manifest, target: Path | str, *, progress: Progres
     with (progress or Silent()).task("counting frames", len(manifest), "videos") as task:
         for sample in manifest.samples:
             annotation = {"label": sample.label, "segment": _segment(sample)}
-            database[sample.path.stem] = {"subset": _SUBSETS[str(sample.split)], "annotations": annotation}
+            database[without_suffix(sample.path.name)] = {
+                "subset": _SUBSETS[str(sample.split)],
+                "annotations": annotation,
+            }
             task.advance()
     record = {"labels": list(manifest.labels.require()), "database": database}
     with replacing(target) as beside:
@@ -81,7 +85,7 @@ def write_hara_json(manifest: Manifest, target: Path | str, *, progress: Progres
 def _record(path: Path) -> dict[str, Any] | None:
     try:
         record = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return record if isinstance(record, dict) and {"labels", "database"} <= record.keys() else None
 
@@ -110,12 +114,14 @@ def _times(path: Path | None, segment: list[float] | None) -> tuple[float | None
     """Seconds of a segment of frames that begins after the first one; else the whole file."""
     if path is None or segment is None or segment[0] <= 1:
         return None, None
-    fps = probe(path).average_fps
+    with open_recording(path) as recording:
+        fps = recording.info.average_fps
     return (segment[0] - 1) / fps, (segment[1] - 1) / fps
 
 
 def _segment(sample: Sample) -> list[int]:
-    info = probe(sample.path)
+    with open_recording(sample.path) as recording:
+        info = recording.info
     first = math.floor((sample.start_seconds or 0.0) * info.average_fps + 0.5)
     end = info.frame_count
     if sample.end_seconds is not None:
@@ -135,7 +141,7 @@ def _require_writable(manifest: Manifest) -> None:
         )
     by_stem: dict[str, list[str]] = defaultdict(list)
     for sample in manifest.samples:
-        by_stem[sample.path.stem].append(manifest.relative(sample.path))
+        by_stem[without_suffix(sample.path.name)].append(manifest.relative(sample.path))
     twice = [" and ".join(paths[:2]) for paths in by_stem.values() if len(paths) > 1]
     if twice:
         raise DataError(

@@ -81,6 +81,6 @@ def _entry(disk: Disk, name: str, clip: str, label: str | None, split: str | Non
 
 def _is_longer(path: Path, seconds: float) -> bool:
     try:
-        return probe(path).duration_seconds > seconds + _SLACK_SECONDS
+        return path.is_file() and probe(path).duration_seconds > seconds + _SLACK_SECONDS
     except MediaError:
         return False  # named by `kinema data check`, with the reason

@@ -2,7 +2,7 @@
 
 Labels are numbers from 0. Their names come from a `label_map*.txt` beside the list or below the root, one a
 line; or else from the class folders, where every number goes with one folder. A line for extracted frames
-stands for the video of that name.
+stands for the folder of frames of that name, or for the video.
 """
 
 from __future__ import annotations
