@@ -1,4 +1,5 @@
 import json
+import os
 from fractions import Fraction
 
 import numpy as np
@@ -111,7 +112,7 @@ REASONS = {
     "cut off": "the picture is cut off",
     "no picture": "not a JPEG or PNG",
     "other size": "48x32 pixels, where the first has 96x64",
-    "bomb": "60000 x 60000 pixels",
+    "bomb": "60000x60000 pixels",
 }
 
 
@@ -137,6 +138,14 @@ def test_damage_is_noted_where_it_is_allowed(tmp_path, what):
         assert len(video.read([0, 1])) == 2
         with pytest.raises(MediaError, match="image_00003"):
             video.read([1, 2])
+
+
+def test_a_pipe_among_the_pictures_is_not_waited_for(tmp_path):
+    folder = save(tmp_path / "a", 2)
+    (folder / "image_00002.jpg").unlink()
+    os.mkfifo(folder / "image_00002.jpg")
+    with FrameFolder(folder) as video, pytest.raises(MediaError, match="it is a pipe"):
+        video.read([1])
 
 
 def test_damage_elsewhere_does_not_matter(tmp_path):

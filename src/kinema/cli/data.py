@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import typer
 
-from kinema.cli import data_check, data_flow, data_import, data_merge, data_pack, data_split
+from kinema.cli import data_check, data_flow, data_frames, data_import, data_merge, data_pack, data_split
 
 __all__ = ["app"]
 
 app = typer.Typer(help="Look into labelled videos before training on them.", no_args_is_help=True)
 app.command("check")(data_check.check)
+app.command("frames")(data_frames.frames)
 app.command("flow")(data_flow.flow)
 app.command("split")(data_split.split)
 app.command("import")(data_import.import_)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from kinema.core.errors import MediaError
 from kinema.video.frame_record import ASSUMED_FPS, FrameRecord, even_timeline
+from kinema.video.limits import require_regular
 from kinema.video.picture_sequence import PictureSequence
 
 __all__ = ["FrameFolder", "frame_files", "is_picture_name"]
@@ -84,6 +85,7 @@ class FrameFolder(PictureSequence):
         if name is None:
             raise MediaError(self._name(index), "the picture is missing")
         try:
+            require_regular(self._folder / name)  # a pipe would keep its reader waiting for ever
             return (self._folder / name).read_bytes()
         except OSError as error:
             raise MediaError(name, error.strerror or str(error)) from error

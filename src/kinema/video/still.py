@@ -14,16 +14,13 @@ from PIL import Image
 
 from kinema.core.errors import MediaError
 from kinema.video.handle import reason_of
+from kinema.video.limits import MOST_PIXELS, require_size
 
 if TYPE_CHECKING:
     import torch
     from av.video.frame import VideoFrame
 
-__all__ = ["MOST_PIXELS", "StillHeader", "decode_still", "encode_jpeg", "still_header"]
-
-MOST_PIXELS = 100_000_000
-"""Most pixels of one picture: three times those of 8K video. A header that says more is refused before decoding, since
-a few bytes can promise more memory than there is."""
+__all__ = ["StillHeader", "decode_still", "encode_jpeg", "still_header"]
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8\xff"
@@ -61,12 +58,7 @@ def still_header(data: bytes, name: str) -> StillHeader:
     header = _png(data) if data.startswith(_PNG) else _jpeg(data) if data.startswith(_JPEG) else None
     if header is None or not header.width_px or not header.height_px:
         raise MediaError(name, "not a JPEG or PNG picture, or one cut off in its header")
-    if header.width_px * header.height_px > MOST_PIXELS:
-        raise MediaError(
-            name,
-            f"its header promises {header.width_px} x {header.height_px} pixels",
-            allowed=f"at most {MOST_PIXELS} pixels",
-        )
+    require_size(name, header.width_px, header.height_px)  # before decoding: a few bytes can promise any size
     return header
 
 
