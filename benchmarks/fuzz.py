@@ -375,14 +375,15 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=2400)
     parser.add_argument("--first", type=int, default=0, help="number of the first file")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--clips", type=Path, nargs="*", default=[], help="folders of videos to damage, too")
+    parser.add_argument("--clips", type=Path, nargs="*", default=[], help="videos, or folders of them, to damage, too")
     parser.add_argument("--keep", type=Path, help="where files that went wrong are kept")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(1)  # a process with threads must not fork
     if options.keep:
         options.keep.mkdir(parents=True, exist_ok=True)
-    given = [path for folder in options.clips for path in sorted(folder.rglob("*")) if path.suffix in VIDEO_SUFFIXES]
+    given = [path for each in options.clips for path in (sorted(each.rglob("*")) if each.is_dir() else [each])]
+    given = [path for path in given if path.suffix in VIDEO_SUFFIXES]
     with tempfile.TemporaryDirectory() as folder:
         small = [path for path in given if path.stat().st_size <= LARGEST_CLIP_BYTES]
         numbers = range(options.first, options.first + options.files)

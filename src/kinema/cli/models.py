@@ -149,7 +149,7 @@ def _read_options(assignments: list[str]) -> dict[str, object]:
             raise UsageError(f"--option {assignment}", allowed="--option key=value, such as shortcut=A, each key once")
         try:
             options[key] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
             raise UsageError(f"--option {assignment}", allowed="a number, true, false or a word") from error
     return options
 

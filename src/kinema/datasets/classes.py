@@ -58,7 +58,7 @@ def read_classes(table: Path) -> LabelMap | None:
             LabelPart(str(part["dataset"]), tuple(part["names"]), tuple(map(int, part["indices"])))
             for part in record["parts"]
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise DataError(
             f"{source} does not give an order of classes: {error}",
             allowed='JSON with "schema": "kinema.classes", "version": 1, "names" and "parts"',

@@ -322,7 +322,7 @@ def _read_config(folder: Path) -> Mapping[str, Any]:
         )
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise WeightsError(
             f"cannot read {path}: {error}", allowed="JSON, as kinema models publish writes it"
         ) from error

@@ -13,11 +13,11 @@ _CHOOSE = "give a .safetensors file that kinema wrote, such as best.safetensors 
 
 def what_is(path: Path) -> tuple[str, str]:
     """What is at `path`, in words that end the sentence "PATH is …", and what to do about it."""
-    if not path.exists():
-        return "no file: there is nothing of that name", _CHOOSE
-    if path.is_dir():
-        return "a folder", _CHOOSE
     try:
+        if not path.exists():
+            return "no file: there is nothing of that name", _CHOOSE
+        if path.is_dir():
+            return "a folder", _CHOOSE
         with path.open("rb") as file:
             start = file.read(4096)
     except OSError as error:
@@ -46,10 +46,10 @@ def _promised_size(path: Path, start: bytes) -> int:
         return 8 + header_bytes
     try:
         tensors = json.loads(text)
-        ends = [entry["data_offsets"][1] for name, entry in tensors.items() if name != "__metadata__"]
-    except (ValueError, TypeError, LookupError, AttributeError):
+        ends = [int(entry["data_offsets"][1]) for name, entry in tensors.items() if name != "__metadata__"]
+    except (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError):
         return 0
-    return 8 + header_bytes + int(max(ends, default=0))
+    return 8 + header_bytes + max(ends, default=0)
 
 
 def _is_text(start: bytes) -> bool:

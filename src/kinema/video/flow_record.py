@@ -176,7 +176,7 @@ def read_record(path: Path) -> FlowRecord:
         return FlowRecord(recipe, fields, width_px, height_px, FlowSource(**value["source"]))
     except OSError as error:
         raise MediaError(path, error.strerror or str(error)) from error
-    except (ValueError, KeyError, TypeError, UsageError) as error:
+    except (ValueError, KeyError, TypeError, ArithmeticError, RecursionError, UsageError) as error:
         raise MediaError(
             path,
             f"no record of flow: {error}",

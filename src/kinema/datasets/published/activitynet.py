@@ -45,7 +45,7 @@ def read_activitynet(disk: Disk, annotations: Path | None) -> Imported:
 def _record(path: Path) -> dict[str, Any] | None:
     try:
         record = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return record if isinstance(record, dict) and {"taxonomy", "database"} <= record.keys() else None
 

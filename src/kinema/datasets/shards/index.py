@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from typing import Any
 
-from kinema.core.errors import DataError, UsageError, nearest
+from kinema.core.errors import DataError, KinemaError, UsageError, nearest
 from kinema.core.labels import LabelMap
 from kinema.datasets.shards.blocks import BlockReader, Retry
 
@@ -243,7 +243,7 @@ def read_index(address: str, *, retry: Retry | None = None) -> PackIndex:
     text = BlockReader(folder, retry or Retry()).read_whole(INDEX_NAME)
     try:
         return PackIndex.from_json(json.loads(text), folder)
-    except (KeyError, TypeError, ValueError, AttributeError, DataError, UsageError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError, KinemaError) as error:
         raise DataError(
             f"{folder}/{INDEX_NAME} is no index of shards: {_first_line(error)}",
             allowed=f"what `kinema data pack` writes, {_SCHEMA} version {_VERSION}",

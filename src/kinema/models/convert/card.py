@@ -73,7 +73,7 @@ def read_labels(path: Path | str) -> LabelMap:
     else:
         try:
             names = _names_of(json.loads(text))
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, OverflowError, RecursionError) as error:
             raise DataError(f"the labels {path} are in no form kinema knows: {error}", allowed=_FORMS) from error
     if "" in names:
         raise DataError(f"the labels {path} have no name at line {names.index('') + 1}", allowed=_FORMS)

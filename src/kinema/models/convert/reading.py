@@ -66,7 +66,10 @@ def read_foreign(path: Path) -> Foreign:
         WeightsError: no such file, none of these, damaged, or a pickle that names something else than tensors
             and plain containers; nothing of it has been run then.
     """
-    prefix = find_bundle(path)
+    try:
+        prefix = find_bundle(path)
+    except OSError as error:  # a name that no file can have
+        raise _no_weights(path) from error
     if prefix is not None:
         tensors, without, files = read_bundle(prefix)
         return Foreign(tensors, files, skipped=without)
