@@ -138,7 +138,7 @@ def test_file_urls(packed):
     assert numbers(ShardStream(index, "test")) == numbers(ShardStream(packed, "test"))
 
 
-@pytest.mark.parametrize("damage", ["bytes", "order"])
+@pytest.mark.parametrize("damage", ["bytes", "order", b"label", b"calm", b"fight"])
 def test_other_bytes_than_were_packed(packed, tmp_path, damage):
     shutil.copytree(packed.address, tmp_path / "copy")
     shard = packed.splits["test"].shards[0]
@@ -146,6 +146,8 @@ def test_other_bytes_than_were_packed(packed, tmp_path, damage):
     data = bytearray(path.read_bytes())
     if damage == "bytes":
         data[shard.offsets[1] - 700] ^= 255
+    elif isinstance(damage, bytes):
+        data = data.replace(b'"%s"' % damage, b'"%s"' % damage[::-1])
     else:
         data[:1024] = data[1024:2048]
     path.write_bytes(data)

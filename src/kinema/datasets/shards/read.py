@@ -16,7 +16,7 @@ import tarfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
-from itertools import groupby
+from itertools import accumulate, groupby
 from typing import Any
 
 from kinema.core.errors import DataError, UsageError
@@ -178,13 +178,17 @@ def read_course(
     """
     shuffled = course.shuffled()[given:]
     places = course.places()
+    shards = index.split(split).shards
+    before = [0, *accumulate(shard.samples for shard in shards)]
     coming = _blobs(index, split, places, sorted(shuffled), reader)
     held: dict[int, bytes] = {}
     for position in shuffled:
         while position not in held:
             found, blob = next(coming)
             held[found] = blob
-        yield _sample(index, split, places[position], held.pop(position), reader)
+        place = places[position]
+        shard = reader.address(shards[place.shard].name)
+        yield _sample(index, before[place.shard] + place.sample, shard, held.pop(position))
 
 
 def _blobs(
@@ -214,11 +218,9 @@ def _fitting(shard: Shard, samples: list[int]) -> int:
     return max(1, sum(shard.offsets[sample + 1] - begin <= _SPAN_BYTES for sample in samples))
 
 
-def _sample(index: PackIndex, split: str, place: Place, blob: bytes, reader: BlockReader) -> PackedSample:
-    shards = index.split(split).shards
-    number = sum(shard.samples for shard in shards[: place.shard]) + place.sample
-    address = reader.address(shards[place.shard].name)
-    name = f"{address}:{number:06}.mp4"
+def _sample(index: PackIndex, number: int, shard: str, blob: bytes) -> PackedSample:
+    """Sample `number` of its split, whose bytes are `blob`; `shard` is the address of its shard."""
+    name = f"{shard}:{number:06}.mp4"
     try:
         with tarfile.open(fileobj=io.BytesIO(blob)) as tar:
             members = {member.name: tar.extractfile(member) for member in tar}
@@ -226,24 +228,26 @@ def _sample(index: PackIndex, split: str, place: Place, blob: bytes, reader: Blo
             assert facts_file is not None  # both are plain files
             assert video_file is not None
             facts, video = json.loads(facts_file.read()), video_file.read()
-    except (tarfile.TarError, KeyError, ValueError, AssertionError) as error:
+        sample = PackedSample(
+            number=number,
+            name=name,
+            label=facts["label"],
+            target=index.labels.index(facts["label"]),
+            group=facts["group"],
+            dataset=facts["dataset"],
+            path=facts["path"],
+            start_seconds=facts["start_seconds"],
+            end_seconds=facts["end_seconds"],
+            fps=Fraction(facts["fps"]),
+            frames=facts["frames"],
+            video=video,
+        )
+        expected = facts["sha256"]
+    except (tarfile.TarError, LookupError, TypeError, ValueError, ArithmeticError, AssertionError, DataError) as error:
         raise _damaged(name, f"no sample where the index says one is ({error})") from error
-    if hashlib.sha256(video).hexdigest() != facts["sha256"]:
+    if hashlib.sha256(video).hexdigest() != expected:
         raise _damaged(name, "other bytes than were packed")
-    return PackedSample(
-        number=number,
-        name=name,
-        label=facts["label"],
-        target=index.labels.index(facts["label"]),
-        group=facts["group"],
-        dataset=facts["dataset"],
-        path=facts["path"],
-        start_seconds=facts["start_seconds"],
-        end_seconds=facts["end_seconds"],
-        fps=Fraction(facts["fps"]),
-        frames=facts["frames"],
-        video=video,
-    )
+    return sample
 
 
 def _damaged(name: str, reason: str) -> DataError:
