@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from kinema.core.errors import DataError, UsageError
+from kinema.datasets.check import check
+from kinema.datasets.check_page import write_check_page
 from kinema.datasets.flow import compute_flow, flow_recipe, parse_fps, require_modality
 from kinema.datasets.manifest import read_manifest
 from kinema.datasets.sample import Sample
@@ -209,3 +211,17 @@ def test_rates(text, fps):
 def test_rates_that_are_none(text):
     with pytest.raises(UsageError, match="a rate of"):
         parse_fps(text)
+
+
+def test_flow_is_checked_without_being_looked_at(data, tmp_path):
+    data.write_text("path,label\ncalm/a.mp4,calm\ncalm/copy/a.mp4,calm\nfight/a.mp4,fight\n")
+    (data.parent / "calm" / "copy").mkdir()
+    (data.parent / "calm" / "copy" / "a.mp4").write_bytes((data.parent / "calm" / "a.mp4").read_bytes())
+    made = flow_of(data, tmp_path / "out").manifest
+
+    report = check(made, workers=0)
+
+    assert report.broken == ()
+    assert [(file.frames_decoded, file.fps, file.look) for file in report.files] == [(4, 10, None)] * 3
+    assert not [note for note in report.notes if "frozen" in note]
+    write_check_page(tmp_path / "check.html", report)

@@ -154,6 +154,8 @@ def _thumbnail(path: Path) -> str | None:
             frame = video.read([len(video.pts) // 2]).data[0]
     except KinemaError:
         return None
+    if len(frame) != 3:  # optical flow: two channels, and no colours
+        return None
     memory = BytesIO()
     Image.fromarray(frame.permute(1, 2, 0).numpy()).save(memory, format="JPEG", quality=82)
     return f"data:image/jpeg;base64,{b64encode(memory.getvalue()).decode('ascii')}"

@@ -40,7 +40,7 @@ class FileReport:
         codec: FFmpeg's name; empty where the file could not be opened.
         rate_assumed: whether nothing told the frame rate, so that 25 a second are assumed; only of frames.
         has_audio: whether there is sound.
-        look: what it looks like; None where no picture decodes.
+        look: what it looks like; None where no picture decodes, and of optical flow.
     """
 
     path: Path
@@ -84,7 +84,8 @@ def inspect_file(path: Path) -> FileReport:
             decoded, watcher = 0, Watcher()
             for frames in video.frames():
                 decoded += len(frames)
-                watcher.see(frames)
+                if frames.data.shape[1] == 3:  # steady motion would be called frozen
+                    watcher.see(frames)
             damage = video.damage
     except MediaError as error:
         return replace(report, reason=error.reason)
