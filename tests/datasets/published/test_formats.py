@@ -54,13 +54,24 @@ def test_the_manifest_must_lie_above_the_videos(lay, tmp_path):
     assert read_manifest(tmp_path / "m.csv", min_classes=1).samples[0].path == root / VIDEO
 
 
+def test_an_official_list_is_never_overwritten(lay):
+    root = lay(VIDEO, **{"trainlist01.txt": LIST, "train.csv": "label,youtube_id,time_start,time_end,split\n"})
+    found = import_published("ucf101", root)
+    with pytest.raises(DataError, match=r"train\.csv is there and is no manifest: its first line is 'label,youtube_id"):
+        found.write(root / "train.csv")
+    with pytest.raises(DataError, match="is there and is no manifest"):
+        found.write(root / "trainlist01.txt")
+    assert (root / "trainlist01.txt").read_text() == LIST
+
+
 def test_links_to_folders_are_followed_but_not_in_circles(lay, taken):
     real = lay(VIDEO, folder="disk")
     root = lay(**{"trainlist01.txt": LIST})
     (root / "videos").symlink_to(real)
     (real / "loop").symlink_to(root)
-    _, manifest = taken("ucf101", root)
+    found, manifest = taken("ucf101", root)
     assert manifest.relative(manifest.samples[0].path) == f"videos/{VIDEO}"
+    assert not found.unlisted
 
 
 @pytest.mark.parametrize(

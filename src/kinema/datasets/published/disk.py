@@ -11,6 +11,7 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterator
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from unicodedata import normalize
 
@@ -63,12 +64,11 @@ class Disk:
         """
         wanted = PurePosixPath(normalize("NFC", name.replace("\\", "/")))
         folders = tuple(part for part in wanted.parts[:-1] if part not in (".", "/"))
-        others = {folded(one) for one in classes} - {folded(folder) for folder in folders}
         ranked = []
         for path in self._by_stem.get(without_suffix(wanted.name), ()):
             above = tuple(normalize("NFC", part) for part in path.relative_to(self.root).parts[:-1])
             there = not folders or above[-len(folders) :] == folders
-            if not there and above and folded(above[-1]) in others:
+            if not there and above and _is_other(above[-1], folders, classes):
                 continue
             elsewhere = split is not None and split not in {part_of(part) for part in above}
             ranked.append((not there, elsewhere, path.suffix != wanted.suffix, path))
@@ -110,6 +110,7 @@ class Disk:
         return f"{shortened(names)}; {len(self.videos)} videos below {self.root}"
 
 
+@lru_cache(maxsize=10_000)
 def folded(name: str) -> str:
     """`name` as it compares between lists and disks: composed, small letters, `_` and `+` as blanks, no quotes."""
     return re.sub(r"[\s_+]+", " ", normalize("NFC", name).replace('"', "")).strip().lower()
@@ -137,6 +138,12 @@ def read_lines(path: Path) -> list[str]:
         return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot read {path}: {error}", allowed="a text file in UTF-8") from error
+
+
+def _is_other(folder: str, meant: Collection[str], classes: Collection[str]) -> bool:
+    """Whether `folder` is that of a class, and of none that is `meant`."""
+    held = folded(folder)
+    return all(held != folded(one) for one in meant) and any(held == folded(one) for one in classes)
 
 
 def _files(root: Path) -> Iterator[Path]:

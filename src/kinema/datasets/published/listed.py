@@ -109,8 +109,10 @@ class Imported:
         Where nothing is missing, a list of an earlier import is removed.
 
         Raises:
-            DataError: a video lies outside the folder of `target`, or it cannot be written to.
+            DataError: a video lies outside the folder of `target`, it cannot be written to, or there is
+                a file that is no manifest, such as an official list.
         """
+        _require_replaceable(Path(target))
         self.manifest.write(target)
         beside = missing_path(target)
         if not self.absent:
@@ -180,6 +182,18 @@ def settle(disk: Disk, entries: Iterable[Entry], labels: LabelMap, *, notes: Ite
     used = {line.path for line in lines}
     unlisted = tuple(path for path in disk.videos if path not in used)
     return Imported(disk.root, tuple(samples.values()), labels, len(lines), tuple(absent), unlisted, tuple(notes))
+
+
+def _require_replaceable(target: Path) -> None:
+    if not target.is_file():
+        return
+    header = target.read_bytes().partition(b"\n")[0].decode(errors="replace")
+    if not {"path", "label"} <= set(header.lstrip("\ufeff").strip().split(",")):
+        raise DataError(
+            f"{target} is there and is no manifest: its first line is {header[:80]!r}",
+            allowed="a new file, or a manifest to be replaced",
+            next_step="choose another name with --out",
+        )
 
 
 def _require_classes(lines: list[Entry], labels: LabelMap) -> None:
