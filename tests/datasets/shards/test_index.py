@@ -31,6 +31,8 @@ def test_the_json_form_holds_everything(packed):
         (lambda value: value.pop("labels"), "no 'labels'"),
         (lambda value: value["splits"]["test"]["shards"][0].update(samples=1000), "offsets"),
         (lambda value: value["splits"]["test"]["shards"][0].update(size_bytes=10), "offsets"),
+        (lambda value: value["splits"]["test"]["shards"][0].update(name="../../a.tar"), "another folder"),
+        (lambda value: value["splits"]["test"]["shards"][0].update(name="..\\a.tar"), "another folder"),
         (lambda value: value["options"].update(crf=99), "crf 99"),
     ],
 )

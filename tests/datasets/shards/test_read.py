@@ -11,6 +11,7 @@ import pytest
 from shard_server import DROP, ERROR, WELL, serving
 
 from kinema.core.errors import DataError, UsageError
+from kinema.datasets.shards import read
 from kinema.datasets.shards.blocks import Retry
 from kinema.datasets.shards.index import read_index
 from kinema.datasets.shards.order import Share
@@ -90,6 +91,16 @@ def test_resuming_reads_only_what_is_still_to_come(packed):
         asked = sum(last - first + 1 for _, first, last in server.ranges)
     assert len(rest) == 2
     assert asked < 4 * max(shard.size_bytes / shard.samples for shard in packed.splits["train"].shards)
+
+
+def test_neighbours_are_asked_for_at_once_up_to_a_limit(packed, monkeypatch):
+    with serving(packed.address) as server:
+        index = read_index(server.url)
+        for limit, requests in ((8 * 2**20, len(packed.splits["train"].shards)), (1, 18)):
+            monkeypatch.setattr(read, "_SPAN_BYTES", limit)
+            server.ranges.clear()
+            assert len(numbers(ShardStream(index, "train"))) == 18
+            assert len(server.ranges) == requests
 
 
 def test_a_position_of_another_stream(packed):

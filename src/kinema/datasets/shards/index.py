@@ -103,11 +103,13 @@ class Shard:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Shard:
-        """The inverse of `to_json`; ValueError where offsets do not ascend or do not fit."""
+        """The inverse of `to_json`; ValueError for offsets that do not ascend or fit, or a name with a folder."""
         offsets = tuple(int(offset) for offset in value["offsets"])
         ascending = all(earlier < later for earlier, later in pairwise(offsets))
         if not ascending or len(offsets) != int(value["samples"]) + 1 or offsets[-1] > int(value["size_bytes"]):
             raise ValueError(f"offsets of {value['name']} that do not fit")
+        if set(str(value["name"])) & set("/\\"):  # an index from elsewhere names files beside it and nowhere else
+            raise ValueError(f"a shard in another folder, {value['name']}")
         return cls(str(value["name"]), int(value["size_bytes"]), str(value["sha256"]), offsets)
 
 
