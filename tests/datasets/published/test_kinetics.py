@@ -131,3 +131,10 @@ def test_lists_elsewhere(lay, taken):
 def test_a_line_that_is_no_clip_is_named(lay, taken):
     with pytest.raises(DataError, match=r"line 2 of .*train\.csv"):
         taken("kinetics400", lay("a.mp4", **{"train.csv": HEADER + "abseiling,_4YTwq0-73Y,soon,11,train,0\n"}))
+
+
+def test_classes_with_underscores_and_capitals_are_the_official_ones(lay, taken):
+    """As some copies of the lists have them."""
+    table = HEADER + "Air_Drumming,_4YTwq0-73Y,21,31,train,0\n"
+    _, manifest = taken("kinetics400", lay("air_drumming/_4YTwq0-73Y.mp4", **{"train.csv": table}))
+    assert [one.label for one in manifest.samples] == ["air drumming"]

@@ -65,3 +65,8 @@ def test_a_video_of_another_class_is_never_taken(lay, taken):
 def test_lines_of_something_else_are_named(lay, taken):
     with pytest.raises(DataError, match=r"line 1 of .*trainlist01\.txt is none of UCF101"):
         taken("ucf101", lay(*VIDEOS, **{"trainlist01.txt": "a.avi\n"}))
+
+
+def test_lists_saved_on_windows(lay, taken):
+    lists = {name: "\ufeff" + text.replace("\n", "\r\n") for name, text in LISTS.items()}
+    assert len(taken("ucf101", lay(*VIDEOS, **lists))[1]) == 4
