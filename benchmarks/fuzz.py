@@ -389,8 +389,10 @@ def main() -> None:
         numbers = range(options.first, options.first + options.files)
         tally = fuzz([*make_clips(Path(folder)), *small], numbers, options.seed, keep=options.keep)
     if options.json:
-        rows = {f"{mutation}, {named}": count for (mutation, named), count in sorted(tally.counts.items())}
-        print(json.dumps({"seed": options.seed, "counts": rows, "found": tally.found}, indent=2))
+        counted = (("counts", tally.counts), ("clips", tally.by_clip))
+        rows = {name: {", ".join(key): count for key, count in sorted(counts.items())} for name, counts in counted}
+        used = {"seed": options.seed, "peak_mib": tally.peak_mib, "slowest_seconds": tally.slowest_seconds}
+        print(json.dumps(used | rows | {"found": tally.found}, indent=2))
     else:
         versions = f"PyAV {av.__version__}, FFmpeg {av.ffmpeg_version_info}, Python {platform.python_version()}"
         print(f"{options.files} files, seed {options.seed}, {versions}")

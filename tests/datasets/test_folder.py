@@ -1,3 +1,4 @@
+import os
 import unicodedata
 
 import pytest
@@ -96,3 +97,24 @@ def test_a_label_is_the_same_however_its_name_is_stored(place):
     composed = "싸움"
     samples, _ = read_folder(place(unicodedata.normalize("NFD", composed) + "/a.mp4"))
     assert samples[0].label == composed
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_what_has_no_end_is_named(place, kind):
+    root = place("calm/a.mp4")
+    if kind == "pipe":
+        os.mkfifo(root / "calm" / "b.mp4")
+    else:
+        (root / "calm" / "b.mp4").symlink_to("/dev/zero")
+    with pytest.raises(DataError, match="are no files, but pipes"):
+        read_folder(root)
+
+
+def test_links_to_themselves_and_in_a_ring_end(place):
+    root = place("calm/a.mp4", "calm/x/b.mp4", "calm/y/c.mp4")
+    (root / "calm" / "x" / "y").symlink_to(root / "calm" / "y")
+    (root / "calm" / "y" / "x").symlink_to(root / "calm" / "x")
+    (root / "calm" / "self").symlink_to(root / "calm" / "self")
+    samples, ignored = read_folder(root)
+    assert {sample.path.name for sample in samples} == {"a.mp4", "b.mp4", "c.mp4"}
+    assert ignored == [root / "calm" / "self"]

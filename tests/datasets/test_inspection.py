@@ -1,3 +1,4 @@
+import os
 from contextlib import contextmanager
 
 import av
@@ -117,3 +118,13 @@ def test_reports_keep_the_order_of_the_paths(clip, tmp_path, workers):
 def test_fewer_than_no_workers(clip):
     with pytest.raises(UsageError, match="-1 workers"):
         inspect_files([clip], workers=-1, progress=Silent())
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_what_has_no_end_is_not_read(tmp_path, kind):
+    path = tmp_path / "a.mp4"
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero")
+    assert inspect_file(path).reason == f"it is a {kind}"

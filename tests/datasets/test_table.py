@@ -1,3 +1,6 @@
+import csv
+import os
+
 import pytest
 
 from kinema.core.errors import DataError
@@ -151,3 +154,56 @@ def test_a_failing_write_leaves_the_old_file(tmp_path):
         write_table(old, [Sample(tmp_path / "a.mp4", "a")], ["a.mp4", "too many"])
     assert old.read_text() == "old"
     assert list(tmp_path.iterdir()) == [old]
+
+
+# --- rows from strangers, and for their spreadsheets ---
+
+
+@pytest.mark.parametrize("given", ["../b.mp4", "a/../../b.mp4", "/etc/passwd", "a/..\\..\\b.mp4"])
+def test_no_name_leads_out_of_the_folder(tmp_path, given):
+    (tmp_path / "b.mp4").touch()
+    (tmp_path / "in").mkdir()
+    source = tmp_path / "in" / "m.csv"
+    source.write_text(f"path,label\n{given},x\n")
+    with pytest.raises(DataError, match="leads out of"):
+        read_table(source, allow_absolute=False)
+
+
+def test_links_are_followed_wherever_they_lead(tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "disk" / "b.mp4").touch()
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.mp4").symlink_to(tmp_path / "disk" / "b.mp4")
+    (tmp_path / "in" / "link").symlink_to(tmp_path / "disk")
+    source = tmp_path / "in" / "m.csv"
+    source.write_text("path,label\na.mp4,x\nlink/b.mp4,y\n")
+    assert [sample.path.name for sample in read_table(source, allow_absolute=False)] == ["a.mp4", "b.mp4"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [("pipe", "a pipe, a socket"), ("device", "a pipe, a socket"), ("long", "too long"), ("nul", "m.csv")],
+)
+def test_what_is_no_file_is_named_by_its_line(tmp_path, kind, said):
+    name = {"long": "a" * 5000, "nul": "a\0b"}.get(kind, "a")
+    if kind == "pipe":
+        os.mkfifo(tmp_path / "a.mp4")
+    if kind == "device":
+        (tmp_path / "a.mp4").symlink_to("/dev/zero")
+    source = tmp_path / "m.csv"
+    source.write_text(f"path,label\n{name}.mp4,x\n")
+    with pytest.raises(DataError, match=said) as caught:
+        read_table(source, allow_absolute=False)
+    assert len(str(caught.value)) < 20_000
+
+
+def test_what_could_be_a_formula_is_written_as_text_and_read_as_it_was(tmp_path):
+    names = ["=1+1.mp4", "-AbC.mp4", "@x.mp4", "+1.mp4", "plain.mp4", "'=x.mp4"]
+    for name in names:
+        (tmp_path / name).touch()
+    samples = [Sample(tmp_path / name, f"=label{name}", group=f"-{name}", dataset="@d") for name in names]
+    write_table(tmp_path / "m.csv", samples, names)
+    cells = [cell for row in csv.reader((tmp_path / "m.csv").read_text().splitlines()) for cell in row]
+    assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@"))]
+    assert "plain.mp4" in cells
+    assert read_table(tmp_path / "m.csv", allow_absolute=False) == samples

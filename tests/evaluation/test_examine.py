@@ -17,7 +17,15 @@ from kinema.datasets.manifest import read_manifest
 from kinema.datasets.sample import Sample
 from kinema.datasets.splits import SplitRule, make_splits
 from kinema.evaluation import examine as examine_module
-from kinema.evaluation.examine import describe_rule, examine, pool, readable, report_of, write_examination
+from kinema.evaluation.examine import (
+    _write_predictions,
+    describe_rule,
+    examine,
+    pool,
+    readable,
+    report_of,
+    write_examination,
+)
 from kinema.evaluation.protocol import ScoredVideo, Views
 from kinema.evaluation.report import BrokenFile, Protocol
 from kinema.models.weights import load_weights, save_weights
@@ -291,3 +299,14 @@ def test_a_rule_in_words(fold, folds, said):
 def test_nothing_is_written_unasked(best, tiny_clips, monkeypatch):
     monkeypatch.setattr(examine_module, "write_examination", lambda *_: pytest.fail("written"))
     run(best, tiny_clips)
+
+
+def test_predictions_hold_no_formula(best, tiny_clips, tmp_path):
+    from dataclasses import replace
+
+    found = run(best, tiny_clips)
+    first = found.scored[0]
+    evil = replace(first, sample=replace(first.sample, path=found.root / "=cmd.mp4", group="@x", label="-y"))
+    _write_predictions(tmp_path / "p.csv", replace(found, scored=(evil,)))
+    (row,) = csv.DictReader((tmp_path / "p.csv").read_text().splitlines())
+    assert [row[name] for name in ("path", "group", "label")] == ["'=cmd.mp4", "'@x", "'-y"]

@@ -9,6 +9,7 @@ from pathlib import Path
 from kinema.datasets.sample import Sample
 from kinema.video.frame_folder import frame_files
 from kinema.video.frame_record import RECORD_NAME
+from kinema.video.limits import require_regular
 from kinema.video.source import tells_rate
 
 __all__ = ["content_sha256", "content_size_bytes", "content_stamp", "rate_notes"]
@@ -19,7 +20,7 @@ def content_size_bytes(path: Path) -> int:
 
     Raises:
         OSError: something of it cannot be read.
-        MediaError: a folder that is not one of frames.
+        MediaError: a folder that is not one of frames, or no file but a pipe or a device.
     """
     return sum(file.stat().st_size for file in _files(path))
 
@@ -29,7 +30,7 @@ def content_sha256(path: Path) -> str:
 
     Raises:
         OSError: something of it cannot be read.
-        MediaError: a folder that is not one of frames.
+        MediaError: a folder that is not one of frames, or no file but a pipe or a device.
     """
     digest = hashlib.sha256()
     for file in _files(path):
@@ -46,7 +47,7 @@ def content_stamp(path: Path) -> tuple[object, ...]:
 
     Raises:
         OSError: something of it cannot be looked at.
-        MediaError: a folder that is not one of frames.
+        MediaError: a folder that is not one of frames, or no file but a pipe or a device.
     """
     if not path.is_dir():
         status = path.stat()
@@ -67,4 +68,7 @@ def rate_notes(samples: Iterable[Sample]) -> tuple[str, ...]:
 
 
 def _files(path: Path) -> list[Path]:
-    return frame_files(path) if path.is_dir() else [path]
+    if path.is_dir():
+        return frame_files(path)
+    require_regular(path)  # a pipe or a device has no end
+    return [path]

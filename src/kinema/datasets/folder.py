@@ -25,7 +25,8 @@ def read_folder(root: Path) -> tuple[list[Sample], list[Path]]:
     """The samples below `root`, sorted by path, and what was ignored: other files, folders without a video.
 
     Raises:
-        DataError: no video at all, videos outside any class folder, or links to files that are gone.
+        DataError: no video at all, videos outside any class folder, or names that lead to no file: links to
+            what is gone, pipes, devices.
     """
     tops = [entry for entry in _visible(root) if entry.is_dir()]
     layered = bool(tops) and all(split_name(entry.name) in SPLITS for entry in tops)
@@ -62,6 +63,12 @@ def _require_usable(root: Path, samples: list[Sample], ignored: list[Path]) -> N
     gone = [sample.path for sample in samples if not sample.path.exists()]
     if gone:
         raise DataError(f"{len(gone)} links lead nowhere:\n{listing(gone)}", next_step="repair or remove them")
+    endless = [sample.path for sample in samples if not (sample.path.is_file() or sample.path.is_dir())]
+    if endless:
+        raise DataError(
+            f"{len(endless)} are no files, but pipes, sockets or devices:\n{listing(endless)}",
+            next_step="remove them",
+        )
 
 
 def _is_video(path: Path) -> bool:

@@ -5,7 +5,9 @@
     calm/b.mp4,calm,test,street-9,,,streets
 
 `path` and `label` are required, the others optional, their order free. Paths are relative to the
-file's own folder, with `/` (or the backslash of Windows). Blanks around a cell do not count.
+file's own folder, with `/` (or the backslash of Windows). Blanks around a cell do not count. What a spreadsheet
+would take for a formula is written with a mark in front: `./` in a path, an apostrophe elsewhere, which reading
+takes away (`kinema.datasets.spreadsheet`).
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from unicodedata import normalize
 from kinema.core.atomic import replacing
 from kinema.core.errors import DataError, nearest
 from kinema.datasets.sample import Sample, listing, split_name
+from kinema.datasets.spreadsheet import read_cell, write_cell
 from kinema.video.source import is_frame_folder
 
 __all__ = ["COLUMNS", "read_table", "write_table"]
@@ -62,8 +65,10 @@ def write_table(target: Path, samples: Sequence[Sample], paths: Iterable[str]) -
         writer = csv.writer(opened, lineterminator="\n")
         writer.writerow(columns)
         for sample, path in zip(samples, paths, strict=True):
-            cells = {name: getattr(sample, name) for name in columns} | {"path": path}
-            writer.writerow("" if cells[name] is None else cells[name] for name in columns)
+            cells = {name: write_cell(getattr(sample, name)) for name in columns}
+            # A path stays one that any program can open.
+            cells["path"] = f"./{path}" if write_cell(path) != path else path
+            writer.writerow(cells[name] for name in columns)
 
 
 @contextmanager
@@ -126,12 +131,12 @@ def _sample(row: dict[str, str], root: Path, *, allow_absolute: bool) -> Sample:
     split, group, dataset = row.get("split"), row.get("group"), row.get("dataset")
     return Sample(
         path=_video(row["path"], root, allow_absolute=allow_absolute),
-        label=normalize("NFC", row["label"]),
+        label=normalize("NFC", read_cell(row["label"])),
         split=split_name(split) if split else None,
-        group=normalize("NFC", group) if group else None,
+        group=normalize("NFC", read_cell(group)) if group else None,
         start_seconds=_seconds(row, "start_seconds"),
         end_seconds=_seconds(row, "end_seconds"),
-        dataset=normalize("NFC", dataset) if dataset else None,
+        dataset=normalize("NFC", read_cell(dataset)) if dataset else None,
     )
 
 
@@ -144,7 +149,12 @@ def _video(given: str, root: Path, *, allow_absolute: bool) -> Path:
         raise DataError(f"{given} leads out of {root}")
     # Some systems store names decomposed, while editors and keyboards compose them.
     forms = [path, *(root / normalize(form, str(path)) for form in ("NFC", "NFD"))]
-    path = next((form for form in forms if form.exists()), path)
+    try:
+        path = next((form for form in forms if form.exists()), path)
+    except OSError as error:  # a name too long for the system, a folder that may not be entered
+        raise DataError(f"{given[:60]}: {error.strerror or error}") from error
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise DataError(f"{given} is no file, but a pipe, a socket or a device")
     if path.is_dir() and not is_frame_folder(path):
         raise DataError(f"{given} is a folder, but not of numbered pictures such as image_00001.jpg")
     if not path.exists():

@@ -21,6 +21,7 @@ from kinema.datasets.flow import flow_recipe, require_modality
 from kinema.datasets.manifest import Manifest, read_manifest
 from kinema.datasets.sample import Sample
 from kinema.datasets.splits import restore_split
+from kinema.datasets.spreadsheet import write_cell
 from kinema.evaluation.metrics import Metrics, measure
 from kinema.evaluation.protocol import ScoredVideo, Views, score_videos
 from kinema.evaluation.report import BrokenFile, Fact, Mistake, Protocol, Report, write_report
@@ -290,10 +291,10 @@ def _write_predictions(path: Path, found: Examination) -> None:
         writer.writerow([*columns, *(f"p_{name}" for name in names)])
         for video in found.scored:
             sample = video.sample
-            times = ["" if value is None else value for value in (sample.start_seconds, sample.end_seconds)]
+            times = (sample.start_seconds, sample.end_seconds)
             answer = names[int(video.video.argmax())]
-            row = [_shown(sample, found.root), *times, sample.group or "", sample.label, answer]
-            writer.writerow([*row, *(f"{p:.6f}" for p in video.video)])
+            row = [_shown(sample, found.root), *times, sample.group, sample.label, answer]
+            writer.writerow([*map(write_cell, row), *(f"{p:.6f}" for p in video.video)])
 
 
 def _shown(sample: Sample, root: Path) -> str:

@@ -16,6 +16,7 @@ from kinema.core.labels import LabelMap
 from kinema.datasets.manifest import Manifest
 from kinema.datasets.published.disk import Disk, folded
 from kinema.datasets.sample import Sample, listing
+from kinema.datasets.spreadsheet import write_cell
 
 __all__ = ["ABSENT", "Absent", "Entry", "Imported", "missing_path", "settle"]
 
@@ -121,7 +122,7 @@ class Imported:
         with replacing(beside) as temporary, temporary.open("w", encoding="utf-8", newline="") as opened:
             writer = csv.writer(opened, lineterminator="\n")
             writer.writerow(("name", "label", "split", "reason"))
-            writer.writerows((one.name, one.label or "", one.split or "", one.reason) for one in self.absent)
+            writer.writerows(map(write_cell, (one.name, one.label, one.split, one.reason)) for one in self.absent)
 
     def to_json(self) -> dict[str, Any]:
         """What was found, as plain values; paths relative to the root."""
