@@ -1,5 +1,6 @@
 from collections import Counter
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from kinema.core.spec import ClipSpec, InputSpec
 from kinema.datasets.cache import FrameCache
 from kinema.datasets.loader import TrainingClips
 from kinema.datasets.sample import Sample
+from kinema.datasets.shards import loader
 from kinema.datasets.shards.loader import PackedClips, PackedLoader, random_clip
 from kinema.datasets.shards.read import ShardStream
 from kinema.transforms.presets import AugmentSpec, TrainTransform
@@ -23,8 +25,8 @@ def clips_of(packed, **changes):
     return PackedClips(packed, "train", SPEC, TRANSFORM, **{"batch_size": 4, "seed": 9, "buffer_samples": 3, **changes})
 
 
-def rows(loader):
-    return [row for batch in loader for row in batch.rows]
+def rows(batches):
+    return [row for batch in batches for row in batch.rows]
 
 
 def same(one, other):
@@ -70,20 +72,25 @@ def test_targets_are_those_of_the_samples(packed):
 
 
 def test_epochs_differ_and_come_again(packed):
-    loader = PackedLoader(clips_of(packed))
+    feed = PackedLoader(clips_of(packed))
     epochs = []
     for epoch in (0, 1, 0):
-        loader.go_to(epoch)
-        assert len(loader) == loader.batches == 4
-        epochs.append(list(loader))
+        feed.go_to(epoch)
+        assert len(feed) == feed.batches == 4
+        epochs.append(list(feed))
     assert same(epochs[0], epochs[2])
     assert [batch.rows for batch in epochs[0]] != [batch.rows for batch in epochs[1]]
+    first, second = (
+        {row: clip for batch in epoch for row, clip in zip(batch.rows, batch.clips, strict=True)}
+        for epoch in epochs[:2]
+    )
+    assert any(not torch.equal(first[row], second[row]) for row in first.keys() & second.keys())  # another clip of it
 
 
 def test_what_a_clip_shows_depends_on_seed_epoch_and_sample_alone(packed):
     def by_row(**changes):
-        loader = PackedLoader(clips_of(packed, **changes))
-        return {row: clip for batch in loader for row, clip in zip(batch.rows, batch.clips, strict=True)}
+        feed = PackedLoader(clips_of(packed, **changes))
+        return {row: clip for batch in feed for row, clip in zip(batch.rows, batch.clips, strict=True)}
 
     one, other = by_row(), by_row(batch_size=3, buffer_samples=9)
     for row in one.keys() & other.keys():
@@ -94,18 +101,17 @@ def test_what_a_clip_shows_depends_on_seed_epoch_and_sample_alone(packed):
 
 @pytest.mark.parametrize("workers", [1, 2, 3, 5])
 @pytest.mark.parametrize("skip", [0, 1, 2, 4, 5])
-def test_workers_in_turn_go_on_where_they_stopped(packed, workers, skip):
+def test_workers_in_turn_go_on_where_they_stopped(packed, monkeypatch, workers, skip):
     """What the loader does with its processes, here without them."""
-    clips = clips_of(packed, batch_size=3)
+    turn = loader._Turn(clips_of(packed, batch_size=3))
 
     def in_turn(skip):
-        first = skip % workers
+        turn.go_to(0, skip)
         readers = []
         for place in range(workers):
-            worker = (place + first) % workers
-            readers.append(
-                clips.read(0, worker=worker, workers=workers, skip_batches=len(range(worker, skip, workers)))
-            )
+            info = SimpleNamespace(id=place, num_workers=workers)
+            monkeypatch.setattr(loader, "get_worker_info", lambda info=info: info)
+            readers.append(iter(turn))
         given = []
         while readers:
             for reader in list(readers):
@@ -123,13 +129,13 @@ def test_workers_in_turn_go_on_where_they_stopped(packed, workers, skip):
 
 @pytest.mark.slow  # processes load torch afresh
 def test_two_processes_go_on_in_the_middle_of_an_epoch(packed):
-    loader = PackedLoader(clips_of(packed, batch_size=3), workers=2)
-    whole = list(loader)
+    feed = PackedLoader(clips_of(packed, batch_size=3), workers=2)
+    whole = list(feed)
     assert len(whole) == 6
-    loader.go_to(0, skip_batches=3)
-    assert same(list(loader), whole[3:])
-    loader.go_to(1)
-    other = list(loader)
+    feed.go_to(0, skip_batches=3)
+    assert same(list(feed), whole[3:])
+    feed.go_to(1)
+    other = list(feed)
     assert sorted(rows(other)) == sorted(rows(whole)) == list(range(18))
     assert not same(other, whole)
 
