@@ -130,3 +130,26 @@ def test_only_the_nearest_pairs_are_compared_in_movement(monkeypatch, scenes, or
 def test_nothing_to_compare():
     assert compare([]).clusters == ()
     assert compare([Seen("", None)]).clusters == (0,)
+
+
+def correlation(one, other):
+    """Of two movements (S, 8, 8) of one length, at the best shift that leaves half of them to compare."""
+    found = []
+    for shift in range(-len(one) // 2, len(one) // 2 + 1):
+        here, there = (one[-shift:], other[:shift]) if shift < 0 else (one[: len(one) - shift], other[shift:])
+        here, there = here.astype(float).ravel(), there.astype(float).ravel()
+        found.append(here @ there / np.sqrt((here @ here) * (there @ there)))
+    return max(found)
+
+
+def test_movement_is_compared_at_every_shift():
+    """Against doing so one shift at a time."""
+    rng = np.random.default_rng(0)
+    long = rng.integers(-100, 100, (40, 8, 8)).astype(np.int8)
+    place = np.ones((3, BITS), dtype=bool)
+    for start in (0, 3, 7):
+        one, other = long[:20], long[start : start + 20] // 2
+        files = [Seen(name, Look(place, moved, 0.125, 0.0, 0.0)) for name, moved in (("a", one), ("b", other))]
+        motions = [compare(pair).pairs[0].motion for pair in (files, files[::-1])]
+        assert motions == [pytest.approx(correlation(one, other), abs=6e-4)] * 2
+        assert motions[0] > 0.99

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import count
@@ -173,11 +174,8 @@ def _assigned(manifest: Manifest, split: Split, notes: Sequence[str]) -> Assignm
     part_of = {index: name for name in SPLITS for index in getattr(split, name)}
     samples = tuple(replace(sample, split=part_of[index]) for index, sample in enumerate(manifest.samples))
     told = replace(manifest, samples=samples)
+    held = Counter((sample.label, sample.split) for sample in samples)
     counts = tuple(
-        PartCount(
-            label,
-            **{name: sum(sample.label == label and sample.split == name for sample in samples) for name in SPLITS},
-        )
-        for label in manifest.labels.require()
+        PartCount(label, **{name: held[label, name] for name in SPLITS}) for label in manifest.labels.require()
     )
     return Assignment(split, told, counts, tuple(notes))

@@ -33,7 +33,7 @@ STILL_LEVELS = 0.15
 STILL_BITS = 6
 
 _LEAST_OVERLAP = 8  # instants that two films must share to be compared in motion
-_BLOCK = 1024  # videos compared with as many others at once: 38 MB
+_BLOCK = 512  # videos compared with as many others at once: 9 MB of distances
 _MOST_COMPARED = 200_000  # pairs of one place whose movement is compared; the nearest
 
 
@@ -146,11 +146,16 @@ def _same_places(
 def _near(some: NDArray[np.float32], others: NDArray[np.float32], top: int, left: int) -> NDArray[np.int32]:
     """int32 (P, 3): first, second, distance of the near pairs between two blocks (N, 3, 128) and (M, 3, 128)."""
     alike = some.reshape(-1, BITS) @ others.reshape(-1, BITS).T
-    best = alike.reshape(len(some), PERIODS, len(others), PERIODS).max(axis=(1, 3))
-    first, second = np.nonzero(best >= BITS - 2 * SAME_PLACE_BITS)
-    distance = np.rint((BITS - best[first, second]) / 2)
-    rows = np.stack([first + top, second + left, distance], axis=1).astype(np.int32)
-    return rows[rows[:, 0] < rows[:, 1]]
+    hits = np.flatnonzero(alike >= BITS - 2 * SAME_PLACE_BITS)  # few, so that all else is cheap
+    row, column = np.divmod(hits, alike.shape[1])
+    first, second = row // PERIODS + top, column // PERIODS + left
+    distance = np.rint((BITS - alike.reshape(-1)[hits]) / 2)
+    rows = np.stack([first, second, distance], axis=1).astype(np.int32)[first < second]
+    # Two videos may meet in several of their periods: the nearest counts.
+    rows = rows[np.lexsort(rows.T[::-1])]
+    fresh = np.ones(len(rows), dtype=np.bool_)
+    fresh[1:] = (rows[1:, :2] != rows[:-1, :2]).any(axis=1)
+    return rows[fresh]
 
 
 def _kind(one: Look, other: Look, distance_bits: int) -> tuple[str, float | None]:
