@@ -209,6 +209,25 @@ def test_stopped_work_goes_on_at_the_first_unfinished_shard(clips_folder, packed
     assert contents(out) == contents(packed.address)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_broken_videos_are_used_up_once_whenever_work_was_stopped(video, tmp_path, monkeypatch, seed):
+    for number in range(6):
+        video(tmp_path / f"data/{'ab'[number % 2]}/{number}.mp4", number, frames=4, size=(16, 16))
+    for name in ("a/2.mp4", "b/5.mp4"):
+        (tmp_path / "data" / name).write_bytes(b"no video")
+    manifest, options = read_manifest(tmp_path / "data"), PackOptions(shard_mib=0.001, seed=seed)
+    index = pack(manifest, tmp_path / "whole", options=options, workers=0)
+    assert sorted(one.path for one in index.broken) == ["a/2.mp4", "b/5.mp4"]
+    for count in range(1, 6):
+        out = tmp_path / f"out{count}"
+        with monkeypatch.context() as patch:
+            stop_after(count, patch)
+            with pytest.raises(KeyboardInterrupt):
+                pack(manifest, out, options=options, workers=0)
+        pack(manifest, out, options=options, workers=0)
+        assert contents(out) == contents(tmp_path / "whole")
+
+
 def test_a_finished_pack_is_not_made_again(clips_folder, packed, small, monkeypatch):
     seen = stop_after(0, monkeypatch)
     assert pack(clips_folder, packed.address, options=small, workers=0).to_json() == packed.to_json()
