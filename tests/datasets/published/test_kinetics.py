@@ -138,3 +138,10 @@ def test_classes_with_underscores_and_capitals_are_the_official_ones(lay, taken)
     table = HEADER + "Air_Drumming,_4YTwq0-73Y,21,31,train,0\n"
     _, manifest = taken("kinetics400", lay("air_drumming/_4YTwq0-73Y.mp4", **{"train.csv": table}))
     assert [one.label for one in manifest.samples] == ["air drumming"]
+
+
+def test_a_list_that_lies_there_twice_counts_once_and_its_column_says_the_split(lay, taken):
+    table = HEADER + "abseiling,_4YTwq0-73Y,21,31,validate,0\n"
+    found, manifest = taken("kinetics400", lay("_4YTwq0-73Y.mp4", **{"train.csv": table, "copy/all.csv": table}))
+    assert (found.listed, found.absent) == (1, ())
+    assert [one.split for one in manifest.samples] == ["val"]
