@@ -109,6 +109,19 @@ def test_keyframes_are_close_and_pictures_are_those_of_the_original(packed, clip
     assert [each - kept.pts_seconds[0] for each in kept.pts_seconds] == pytest.approx(list(original.pts_seconds))
 
 
+def test_keyframes_are_close_in_a_still_picture_too(tmp_path):
+    for name in ("a/x.mp4", "b/y.mp4"):
+        with VideoWriter(tmp_path / "data" / name, fps=10, size=(32, 32)) as writer:
+            writer.write(np.full((30, 32, 32, 3), 90, np.uint8))
+    options = PackOptions(keyframe_interval_frames=8)
+    pack(read_manifest(tmp_path / "data"), tmp_path / "out", options=options, workers=0)
+    for _, name, data in members(tmp_path / "out"):
+        if name.endswith(".mp4"):
+            with av.open(io.BytesIO(data)) as container:
+                packets = [packet for packet in container.demux(video=0) if packet.size]
+            assert [number for number, packet in enumerate(packets) if packet.is_keyframe] == [0, 8, 16, 24]
+
+
 def test_a_small_video_is_not_blown_up_and_odd_sides_lose_a_line(video, tmp_path):
     for name, size in (("a/odd.mp4", (30, 24)), ("b/wide.mp4", (180, 64))):
         video(tmp_path / "data" / name, 1, size=size)
