@@ -86,7 +86,7 @@ def test_what_has_no_skeleton_is_not_judged(made_video):
     assert structural_damage(made_video("raw.h264"), "h264") is None
 
 
-@pytest.mark.parametrize("container", set(CONTAINERS.values()))
+@pytest.mark.parametrize("container", sorted(set(CONTAINERS.values())))
 @pytest.mark.parametrize("seed", range(40))
 def test_any_bytes_are_walked_to_an_end(tmp_path, container, seed):
     starts = {"gif": b"GIF89a", "flv": b"FLV\1\5\0\0\0\x09", "mpegts": b"\x47", "matroska,webm": b"\x1a\x45\xdf\xa3"}
