@@ -19,6 +19,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -227,26 +228,23 @@ def _require_apart(manifest: Manifest, out: Path) -> None:
         )
 
 
-class _alone_in:  # noqa: N801 - reads as the block it opens
+@contextmanager
+def _alone_in(out: Path) -> Iterator[None]:
     """Keep a second run out of a folder for as long as the block runs."""
-
-    def __init__(self, out: Path) -> None:
-        self._out = out
-        self._lock = FileLock(out / ".frames.lock", timeout=0)
-
-    def __enter__(self) -> None:
-        try:
-            self._out.mkdir(parents=True, exist_ok=True)
-            self._lock.acquire()
-        except Timeout as error:
-            raise DataError(
-                f"another process writes frames to {self._out}", next_step="wait for it, or name another folder"
-            ) from error
-        except OSError as error:
-            raise _unwritable(self._out, error) from error
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
+    lock = FileLock(out / ".frames.lock", timeout=0)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout as error:
+        raise DataError(
+            f"another process writes frames to {out}", next_step="wait for it, or name another folder"
+        ) from error
+    except OSError as error:
+        raise _unwritable(out, error) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _folders(manifest: Manifest, out: Path) -> tuple[dict[Path, Path], dict[Path, Path]]:

@@ -47,21 +47,33 @@ def _folder(disk: Disk, _annotations: Path | None, _split: int | None) -> Import
     return Imported(disk.root, found.samples, found.labels, len(found), (), unlisted)
 
 
-# fmt: off
 FORMATS = {
-    "kinetics400": Format(lambda disk, lists, _: read_kinetics(disk, lists, "kinetics400"), (), "train.csv, val.csv, test.csv"),  # noqa: E501 - one line each
-    "kinetics600": Format(lambda disk, lists, _: read_kinetics(disk, lists, "kinetics600"), (), "train.csv, val.csv, test.csv"),  # noqa: E501 - one line each
-    "kinetics700": Format(lambda disk, lists, _: read_kinetics(disk, lists, "kinetics700"), (), "train.csv, val.csv, test.csv"),  # noqa: E501 - one line each
-    "moments_in_time": Format(lambda disk, lists, _: read_moments_in_time(disk, lists), (), "trainingSet.csv, validationSet.csv"),  # noqa: E501 - one line each
-    "stair_actions": Format(lambda disk, lists, _: read_stair_actions(disk, lists), (), "videolist_train.txt, videolist_val.txt"),  # noqa: E501 - one line each
+    "kinetics400": Format(
+        lambda disk, lists, _: read_kinetics(disk, lists, "kinetics400"), (), "train.csv, val.csv, test.csv"
+    ),
+    "kinetics600": Format(
+        lambda disk, lists, _: read_kinetics(disk, lists, "kinetics600"), (), "train.csv, val.csv, test.csv"
+    ),
+    "kinetics700": Format(
+        lambda disk, lists, _: read_kinetics(disk, lists, "kinetics700"), (), "train.csv, val.csv, test.csv"
+    ),
+    "moments_in_time": Format(
+        lambda disk, lists, _: read_moments_in_time(disk, lists), (), "trainingSet.csv, validationSet.csv"
+    ),
+    "stair_actions": Format(
+        lambda disk, lists, _: read_stair_actions(disk, lists), (), "videolist_train.txt, videolist_val.txt"
+    ),
     "activitynet": Format(lambda disk, lists, _: read_activitynet(disk, lists), (), "activity_net.v1-3.min.json"),
-    "ucf101": Format(lambda disk, lists, split: read_ucf101(disk, lists, split or 1), (1, 2, 3), "trainlist01.txt, testlist01.txt"),  # noqa: E501 - one line each
-    "hmdb51": Format(lambda disk, lists, split: read_hmdb51(disk, lists, split or 1), (1, 2, 3), "CLASS_test_split1.txt"),  # noqa: E501 - one line each
+    "ucf101": Format(
+        lambda disk, lists, split: read_ucf101(disk, lists, split or 1), (1, 2, 3), "trainlist01.txt, testlist01.txt"
+    ),
+    "hmdb51": Format(
+        lambda disk, lists, split: read_hmdb51(disk, lists, split or 1), (1, 2, 3), "CLASS_test_split1.txt"
+    ),
     "hara-json": Format(lambda disk, lists, _: read_hara_json(disk, lists), (), "one JSON file"),
     "mmaction-txt": Format(read_mmaction_txt, None, "*train*.txt, *val*.txt, label_map*.txt"),
     "folder": Format(_folder, (), ""),
 }
-# fmt: on
 """By the name that `kinema data import` takes."""
 
 
