@@ -139,6 +139,12 @@ def test_a_leak_is_named_in_every_report(grouped, tmp_path):
     assert "clips in both train and test" in outcome.report.read_text()
 
 
+def test_a_network_that_cannot_be_fed_leaves_no_folder(grouped, tmp_path):
+    with pytest.raises(UsageError, match="two streams for clips of 3 channels"):
+        begin({"data": grouped, "model": "two_stream", "epochs": 1}, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_weights_bring_their_network_along(tiny_run, grouped, tmp_path):
     outcome = begin({"data": grouped, "weights": tiny_run / "best.safetensors", "epochs": 1}, out=tmp_path / "run")
     card = read_card(outcome.weights[0])

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning_fabric import Fabric
 
 from kinema.core.errors import UsageError
@@ -37,7 +38,7 @@ from kinema.evaluation.report import BrokenFile, Fact, Protocol
 from kinema.inference.predictor import load
 from kinema.models.published import weights_path
 from kinema.models.weights import ModelCard, read_card, save_weights
-from kinema.models.zoo import full_options
+from kinema.models.zoo import create_model, full_options
 from kinema.training.config import DEFAULT_RECIPE, TrainConfig, load_recipe, make_config, parse_assignments
 from kinema.training.curves import as_run
 from kinema.training.loop import Job, connect, fit
@@ -172,8 +173,9 @@ def train(config: TrainConfig, out: Path, *, resumed: bool = False, progress: Pr
         KinemaError: of whichever part cannot go on; what was written so far can be resumed.
     """
     began = time.perf_counter()
-    # Mistakes are told before anything is written: the network is named, the data set split.
-    full_options(config.model, config.model_options)
+    # Mistakes are told before anything is written: the network fits its input, the data set is split.
+    with torch.device("meta"):
+        create_model(config.model, 1, config.input_spec.channels, **config.model_options)
     asked = config
     if config.weights is not None:
         config = config.model_copy(update={"weights": str(weights_path(config.weights, progress=progress))})
