@@ -1,0 +1,60 @@
+"""Clips of noise, and runs on them."""
+
+import numpy as np
+import pytest
+from small_runs import PLAIN, Plain
+
+from kinema.core.labels import LabelMap
+from kinema.datasets.cache import FrameCache
+from kinema.datasets.sample import Sample
+from kinema.models.weights import ModelCard
+from kinema.models.zoo import full_options
+from kinema.training import loop
+from kinema.training.config import make_config
+from kinema.training.loop import Job
+from kinema.training.run import RunFolder
+from kinema.video.writer import VideoWriter
+
+
+@pytest.fixture(scope="session")
+def samples(tmp_path_factory):
+    """Eleven videos of noise: six of class a, two of class b, three to validate on."""
+    folder = tmp_path_factory.mktemp("noise")
+    rng = np.random.default_rng(0)
+    made = []
+    for number, label in enumerate("aaaaaabbaab"):
+        path = folder / f"{number}.mp4"
+        with VideoWriter(path, fps=10, size=(16, 16)) as writer:
+            writer.write(rng.integers(0, 255, (6, 16, 16, 3), dtype=np.uint8))
+        made.append(Sample(path, label))
+    return tuple(made)
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory):
+    return FrameCache(16, folder=tmp_path_factory.mktemp("frames"), limit_bytes=2**28)
+
+
+@pytest.fixture
+def no_pictures(monkeypatch):
+    monkeypatch.setattr(loop, "write_curves", lambda *_: None)
+
+
+@pytest.fixture
+def plain(monkeypatch):
+    """Train the network that can be reckoned with; the zoo's weights files have no place for it."""
+    monkeypatch.setattr(loop, "create_model", lambda *_, **__: Plain())
+    monkeypatch.setattr(loop, "save_weights", lambda *_: None)
+
+
+@pytest.fixture
+def job_of(samples, cache, tmp_path):
+    def build(name="run", *, train=8, val=0, **settings):
+        config = make_config(PLAIN, settings)
+        options = full_options(config.model, config.model_options)
+        card = ModelCard(config.model, options, 3, LabelMap.of(["a", "b"]), config.input_spec, {})
+        folder = RunFolder(tmp_path / name)
+        folder.begin()
+        return Job(config, samples[:train], samples[8 : 8 + val], card, cache, folder)
+
+    return build
