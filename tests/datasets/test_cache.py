@@ -147,7 +147,7 @@ def test_the_least_recently_used_goes_first(clips, tmp_path, decoded):
 
 @pytest.mark.parametrize("threads", [1, 8])
 def test_filling_keeps_the_limit(clips, tmp_path, monkeypatch, threads):
-    monkeypatch.setattr(cache_module, "_cores", lambda: threads)
+    monkeypatch.setattr(cache_module, "readers", lambda: threads)
     cache = FrameCache(SIDE, folder=tmp_path / "frames", limit_bytes=int(4.5 * CLIP_BYTES))
     assert cache.fill([Sample(path, "a") for path in clips], Silent()) == {}
     assert 4 * CLIP_BYTES <= cache.size_bytes() <= cache.limit_bytes

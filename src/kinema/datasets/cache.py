@@ -14,11 +14,13 @@ import json
 import math
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -33,7 +35,7 @@ from kinema.datasets.sample import Sample
 from kinema.video.frame import Frames
 from kinema.video.source import open_recording
 
-__all__ = ["CachedVideo", "FrameCache"]
+__all__ = ["CachedVideo", "FrameCache", "VideoShelf", "readers"]
 
 # Raised whenever decoding or scaling changes what a frame looks like, so that old files go unused.
 _FORMAT = 1
@@ -70,6 +72,14 @@ class CachedVideo:
         return f"CachedVideo({tuple(self.data.shape)})"
 
 
+class VideoShelf(Protocol):
+    """What gives the frames of samples: of files (`FrameCache`), or of shards."""
+
+    def open(self, path: Path, *, start_seconds: float | None = None, end_seconds: float | None = None) -> CachedVideo:
+        """The frames of `path`, or of its segment [start_seconds, end_seconds); MediaError where there are none."""
+        ...
+
+
 class FrameCache:
     """Opens videos at one size, decoding each once.
 
@@ -90,15 +100,28 @@ class FrameCache:
         Raises:
             MediaError: the file cannot be decoded whole, or the segment holds no frame.
         """
-        kept = self.folder / f"{self._key(path, start_seconds, end_seconds)}.safetensors"
+        key = self._key(path, start_seconds, end_seconds)
+        return self.keep(key, partial(_decode, path, self.short_side_px, start_seconds or 0.0, end_seconds))
+
+    def keep(self, key: str, decode: Callable[[], CachedVideo]) -> CachedVideo:
+        """The frames kept under `key`, a file name; where there are none, those that `decode` gives, kept from now on.
+
+        Raises:
+            DataError: the folder cannot be written to.
+        """
+        kept = self._file(key)
         found = _read(kept)
         if found is not None:
             return found
-        video = _decode(path, self.short_side_px, start_seconds or 0.0, end_seconds)
+        video = decode()
         # One recording of hours would push everything else out and be pushed out in turn.
         if video.data.nbytes <= self.limit_bytes // 4:
             self._keep(kept, video)
         return video
+
+    def holds(self, key: str) -> bool:
+        """Whether frames are kept under `key` now."""
+        return self._file(key).exists()
 
     def fill(self, samples: Sequence[Sample], progress: Progress) -> dict[Path, str]:
         """Open every sample once, so that training decodes nothing.
@@ -109,7 +132,7 @@ class FrameCache:
             The files that cannot be decoded whole, each with its reason.
         """
         broken: dict[Path, str] = {}
-        with progress.task("reading videos", len(samples), "videos") as task, ThreadPoolExecutor(_cores()) as pool:
+        with progress.task("reading videos", len(samples), "videos") as task, ThreadPoolExecutor(readers()) as pool:
             for sample, reason in zip(samples, pool.map(self._trouble_with, samples), strict=True):
                 if reason:
                     broken[sample.path] = reason
@@ -128,6 +151,9 @@ class FrameCache:
     def size_bytes(self) -> int:
         """What the folder holds now."""
         return sum(size for _, size, _ in self._files())
+
+    def _file(self, key: str) -> Path:
+        return self.folder / f"{key}.safetensors"
 
     def _key(self, path: Path, start_seconds: float | None, end_seconds: float | None) -> str:
         try:
@@ -201,7 +227,8 @@ def _read(kept: Path) -> CachedVideo | None:
     return CachedVideo(data, tuple(header["pts"]), base)
 
 
-def _cores() -> int:
+def readers() -> int:
+    """Threads that decode at once: one a processor."""
     return max(1, os.cpu_count() or 1)
 
 

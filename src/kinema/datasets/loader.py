@@ -8,22 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from kinema.clips.sampling import clip_at, grid, start_count
 from kinema.core.errors import DataError, UsageError
 from kinema.core.seeds import stream
 from kinema.core.spec import ClipSpec, InputSpec
 from kinema.datasets.balance import balanced_order
-from kinema.datasets.cache import FrameCache
+from kinema.datasets.cache import VideoShelf
 from kinema.datasets.sample import Sample
 from kinema.transforms.presets import TrainTransform
 
-__all__ = ["Batch", "EpochSampler", "TrainingClips", "require_length", "training_loader"]
+__all__ = ["Batch", "EpochSampler", "Feed", "FileFeed", "TrainingClips", "require_length", "training_loader"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -40,6 +40,16 @@ class Batch:
     targets: torch.Tensor
     rows: tuple[int, ...]
 
+    @classmethod
+    def of(cls, items: Sequence[tuple[torch.Tensor, int, int]]) -> Batch:
+        """Clips of one shape, uint8 (T, C, S, S), each with its class index and row."""
+        clips, targets, rows = zip(*items, strict=True)
+        # In a worker, torch puts these clips together in the shared memory that they travel in. A batch put together
+        # in the heap and copied from there leaves a hole in which glibc cannot place the next one, as it wants some
+        # bytes more to align it: the heap grows by one batch after the other, to hundreds of MiB.
+        together: torch.Tensor = default_collate(list(clips))
+        return cls(together, torch.tensor(targets), tuple(rows))
+
     def pin_memory(self) -> Batch:
         """This batch in page-locked memory, from which a GPU copies without waiting; the loader calls it."""
         return Batch(self.clips.pin_memory(), self.targets.pin_memory(), self.rows)
@@ -49,6 +59,21 @@ class Batch:
 
     def __repr__(self) -> str:
         return f"Batch({tuple(self.clips.shape)})"
+
+
+class Feed(Protocol):
+    """Batches of one process, epoch after epoch: of files, or of shards. Each iteration is one epoch."""
+
+    @property
+    def batches(self) -> int:
+        """Batches of a whole epoch; at least one."""
+        ...
+
+    def go_to(self, epoch: int, *, skip_batches: int = 0) -> None:
+        """Make the next iteration that of `epoch`, leaving out its first `skip_batches` batches."""
+        ...
+
+    def __iter__(self) -> Iterator[Batch]: ...
 
 
 @dataclass(frozen=True)
@@ -148,7 +173,7 @@ class TrainingClips(Dataset[Any]):
         spec: InputSpec,
         *,
         transform: TrainTransform,
-        cache: FrameCache,
+        cache: VideoShelf,
         seed: int,
         speed: float = 0.0,
     ) -> None:
@@ -179,7 +204,7 @@ class TrainingClips(Dataset[Any]):
         return self.transform.clip(frames.data, rng), self.targets[draw.row], draw.row
 
 
-def require_length(samples: Sequence[Sample], cache: FrameCache, spec: ClipSpec) -> None:
+def require_length(samples: Sequence[Sample], cache: VideoShelf, spec: ClipSpec) -> None:
     """Refuse videos shorter than a clip where the clip may not be padded.
 
     Raises:
@@ -209,7 +234,7 @@ def training_loader(
         clips,
         batch_sampler=sampler,
         num_workers=workers,
-        collate_fn=_collate,
+        collate_fn=Batch.of,
         pin_memory=pin_memory,
         persistent_workers=workers > 0,
         generator=torch.Generator(),  # else every epoch's start would draw from torch's own generator
@@ -217,6 +242,28 @@ def training_loader(
     )
 
 
-def _collate(items: list[tuple[torch.Tensor, int, int]]) -> Batch:
-    clips, targets, rows = zip(*items, strict=True)
-    return Batch(torch.stack(clips), torch.tensor(targets), tuple(rows))
+class FileFeed:
+    """The `Feed` of files: a sampler and the loader that follows it.
+
+    Args:
+        clips: what is read.
+        sampler: in which order.
+        workers: processes that read; 0: this one.
+        pin_memory: put batches where a GPU copies from without waiting.
+    """
+
+    def __init__(self, clips: TrainingClips, sampler: EpochSampler, *, workers: int, pin_memory: bool) -> None:
+        self._sampler = sampler
+        self._loader = training_loader(clips, sampler, workers=workers, pin_memory=pin_memory)
+
+    @property
+    def batches(self) -> int:
+        """Batches of a whole epoch."""
+        return self._sampler.batches
+
+    def go_to(self, epoch: int, *, skip_batches: int = 0) -> None:
+        """Make the next iteration that of `epoch`, leaving out its first `skip_batches` batches."""
+        self._sampler.go_to(epoch, skip_batches=skip_batches)
+
+    def __iter__(self) -> Iterator[Batch]:
+        return iter(self._loader)

@@ -23,7 +23,7 @@ from kinema.datasets.manifest import Manifest
 from kinema.datasets.partition import deal
 from kinema.datasets.sample import SPLITS, listing
 
-__all__ = ["SPLIT_BY", "Split", "SplitRule", "make_splits", "restore_split"]
+__all__ = ["SPLIT_BY", "Split", "SplitRule", "make_splits", "restore_split", "shared_by_parts"]
 
 SPLIT_BY = ("auto", "column", "group", "random")
 
@@ -281,7 +281,7 @@ def _deal(manifest: Manifest, rule: SplitRule, rows: NDArray[np.int64], shares: 
 
 def _finish(manifest: Manifest, rule: SplitRule, fold: int | None, parts: _Parts, notes: Sequence[str]) -> Split:
     indices = [tuple(np.flatnonzero(parts == part).tolist()) for part in range(len(SPLITS))]
-    leaks = _leaks(manifest, indices)
+    leaks = shared_by_parts(manifest, indices)
     if leaks and not rule.allow_leak:
         raise DataError(
             f"this split by {rule.by} would test on what was trained: {'; '.join(leaks)}",
@@ -308,7 +308,8 @@ def _finish(manifest: Manifest, rule: SplitRule, fold: int | None, parts: _Parts
     )
 
 
-def _leaks(manifest: Manifest, indices: Sequence[Sequence[int]]) -> list[str]:
+def shared_by_parts(manifest: Manifest, indices: Sequence[Sequence[int]]) -> list[str]:
+    """A sentence for each way in which two of train, val and test, given as indices, share groups or files."""
     samples = manifest.samples
     groups = [{samples[index].group for index in part} - {None} for part in indices]
     files = [{samples[index].path for index in part} for part in indices]

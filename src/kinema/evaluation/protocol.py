@@ -12,7 +12,7 @@ import torch
 
 from kinema.clips.window import windows
 from kinema.core.progress import Progress, Silent
-from kinema.datasets.cache import FrameCache
+from kinema.datasets.cache import VideoShelf
 from kinema.datasets.sample import Sample
 from kinema.inference.predictor import Predictor
 
@@ -79,7 +79,7 @@ def score_videos(
     predictor: Predictor,
     samples: Sequence[Sample],
     *,
-    cache: FrameCache,
+    cache: VideoShelf,
     views: Views | None = None,
     progress: Progress | None = None,
 ) -> tuple[ScoredVideo, ...]:
@@ -110,7 +110,7 @@ def score_videos(
     return tuple(ScoredVideo(sample, np.stack(scored)) for sample, scored in zip(samples, rows, strict=True))
 
 
-def _windows(predictor: Predictor, samples: Sequence[Sample], cache: FrameCache, views: Views) -> Iterator[_Window]:
+def _windows(predictor: Predictor, samples: Sequence[Sample], cache: VideoShelf, views: Views) -> Iterator[_Window]:
     spec = predictor.card.input.clip
     for number, sample in enumerate(samples):
         video = cache.open(sample.path, start_seconds=sample.start_seconds, end_seconds=sample.end_seconds)

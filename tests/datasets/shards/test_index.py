@@ -1,10 +1,12 @@
+import hashlib
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
 from kinema.core.errors import DataError
-from kinema.datasets.shards.index import PackIndex, read_index
+from kinema.datasets.shards.index import PackIndex, is_packed, read_index
 
 
 def test_an_index_is_read_from_its_folder_or_its_file(packed, monkeypatch):
@@ -56,3 +58,27 @@ def test_no_index(tmp_path, packed):
     (tmp_path / "copy/index.json").unlink()
     with pytest.raises(DataError, match=r"cannot read .*copy/index\.json"):
         read_index(str(tmp_path / "copy"))
+
+
+def test_what_is_packed(packed, tmp_path, monkeypatch):
+    for data in (packed.address, f"{packed.address}/index.json", "https://server/set", "s3://bucket/set"):
+        assert is_packed(data)
+    (tmp_path / "fight").mkdir()
+    (tmp_path / "index.json").write_text("{}")  # beside folders of classes it may be anything
+    assert not is_packed(tmp_path)
+    assert not is_packed(tmp_path / "clips.csv")
+    assert not is_packed("x" * 5000)
+    monkeypatch.chdir(tmp_path)
+    assert is_packed("index.json")
+
+
+def test_packing_that_was_stopped_is_told(tmp_path):
+    (tmp_path / ".parts").mkdir()
+    assert is_packed(tmp_path)
+    with pytest.raises(DataError, match="not packed to its end"):
+        read_index(str(tmp_path))
+
+
+def test_the_index_is_told_from_others_by_its_hash(packed):
+    content = (Path(packed.address) / "index.json").read_bytes()
+    assert packed.sha256 == read_index(packed.address).sha256 == hashlib.sha256(content).hexdigest()

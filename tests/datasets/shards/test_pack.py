@@ -291,3 +291,13 @@ def test_options_out_of_range(wrong):
 def test_less_than_no_workers(clips_folder, tmp_path):
     with pytest.raises(UsageError, match="-1 workers"):
         pack(clips_folder, tmp_path / "out", workers=-1)
+
+
+def test_the_index_tells_what_splits_share(packed, tmp_path, video, small):
+    assert packed.leaks == ("5 groups have clips in both train and test",)  # cameras of the small data set
+    assert packed.ungrouped == 0
+    video(tmp_path / "a.mp4", 1)
+    rows = ["path,label,split,group,start_seconds", "a.mp4,x,train,,0", "a.mp4,y,val,,1"]
+    (tmp_path / "clips.csv").write_text("\n".join(rows))
+    index = pack(read_manifest(tmp_path / "clips.csv"), tmp_path / "packed", options=small, workers=0)
+    assert (index.leaks, index.ungrouped) == (("1 file has segments in both train and val",), 2)

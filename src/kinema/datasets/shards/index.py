@@ -8,6 +8,8 @@
     options      {"shard_mib", "short_side_px", "crf", "keyframe_interval_frames", "seed"}
     splits       {split: {"samples", "classes": {label: samples}, "shards": [{"name", "size_bytes", "sha256",
                  "samples", "offsets"}]}}; samples that the manifest gives no split are in "all"
+    leaks        [sentence]: ways in which splits share groups or files; what was tested would have been trained on
+    ungrouped    samples whose group the manifest does not name
     broken       [{"path", "start_seconds", "end_seconds", "reason"}]: left out, as they cannot be decoded
 
 A shard is a tar file in the layout of WebDataset: `000012.json` and `000012.mp4` are sample 12 of
@@ -16,19 +18,35 @@ its split. `offsets` are the bytes at which its samples begin, and the one at wh
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 from kinema.core.errors import DataError, KinemaError, UsageError, nearest
 from kinema.core.labels import LabelMap
 from kinema.datasets.shards.blocks import BlockReader, Retry
+from kinema.video.source import is_url
 
-__all__ = ["ALL", "INDEX_NAME", "BrokenSample", "PackIndex", "PackOptions", "PackedSplit", "Shard", "read_index"]
+__all__ = [
+    "ALL",
+    "INDEX_NAME",
+    "PARTS_NAME",
+    "BrokenSample",
+    "PackIndex",
+    "PackOptions",
+    "PackedSplit",
+    "Shard",
+    "is_packed",
+    "read_index",
+]
 
 INDEX_NAME = "index.json"
+PARTS_NAME = ".parts"
+"""A folder beside the shards, as long as packing is not finished."""
 ALL = "all"
 
 _SCHEMA, _VERSION = "kinema.pack", 1
@@ -160,6 +178,9 @@ class PackIndex:
         options: how it was packed.
         splits: `train`, `val`, `test` or `all`, as far as there are samples.
         broken: what was left out.
+        leaks: a sentence for each way in which two splits share groups or files.
+        ungrouped: samples whose group the manifest does not name.
+        sha256: of the bytes of `index.json`, in hexadecimal: says what exactly is read. Empty before it is written.
     """
 
     address: str
@@ -169,6 +190,9 @@ class PackIndex:
     options: PackOptions
     splits: dict[str, PackedSplit]
     broken: tuple[BrokenSample, ...] = ()
+    leaks: tuple[str, ...] = ()
+    ungrouped: int = 0
+    sha256: str = field(default="", compare=False)
 
     def split(self, name: str) -> PackedSplit:
         """The shards of split `name`.
@@ -205,11 +229,13 @@ class PackIndex:
                 }
                 for name, split in self.splits.items()
             },
+            "leaks": list(self.leaks),
+            "ungrouped": self.ungrouped,
             "broken": [asdict(one) for one in self.broken],
         }
 
     @classmethod
-    def from_json(cls, value: dict[str, Any], address: str) -> PackIndex:
+    def from_json(cls, value: dict[str, Any], address: str, *, sha256: str = "") -> PackIndex:
         """The inverse of `to_json`; KeyError, TypeError or ValueError where it is not that form."""
         if (value["schema"], value["version"]) != (_SCHEMA, _VERSION):
             raise ValueError(f"schema {value['schema']} version {value['version']}")
@@ -223,11 +249,33 @@ class PackIndex:
         }
         broken = tuple(BrokenSample(**one) for one in value["broken"])
         options = PackOptions(**value["options"])
-        return cls(address, str(value["source"]), str(value["fingerprint"]), labels, options, splits, broken)
+        return cls(
+            address,
+            str(value["source"]),
+            str(value["fingerprint"]),
+            labels,
+            options,
+            splits,
+            broken,
+            leaks=tuple(map(str, value["leaks"])),
+            ungrouped=int(value["ungrouped"]),
+            sha256=sha256,
+        )
 
     def __repr__(self) -> str:
         held = ", ".join(f"{split.samples} {name}" for name, split in self.splits.items())
         return f"PackIndex({self.address}: {held})"
+
+
+def is_packed(data: str | Path) -> bool:
+    """Whether `data` names a packed data set, finished or not: a URL, an `index.json`, or a folder of shards."""
+    given = str(data)
+    if is_url(given):
+        return True
+    entries = _entries(given)
+    if Path(given).name == INDEX_NAME:
+        return not entries
+    return PARTS_NAME in entries or (INDEX_NAME in entries and any(name.endswith(".tar") for name in entries))
 
 
 def read_index(address: str, *, retry: Retry | None = None) -> PackIndex:
@@ -238,19 +286,33 @@ def read_index(address: str, *, retry: Retry | None = None) -> PackIndex:
         retry: how often a failed read is tried again; as `Retry()` says unless given.
 
     Raises:
-        DataError: there is none, or it is no index.
+        DataError: there is none, it is no index, or packing is not finished.
         UsageError: a URL of a kind that cannot be read here.
     """
     folder = address.removesuffix(INDEX_NAME).rstrip("/\\") or ("." if address == INDEX_NAME else "/")
+    if not is_url(folder) and PARTS_NAME in (entries := _entries(folder)) and INDEX_NAME not in entries:
+        raise DataError(
+            f"{folder} is not packed to its end",
+            allowed=f"a packed data set with its {INDEX_NAME}, which is written last",
+            next_step="run the same `kinema data pack` again: it goes on where it stopped",
+        )
     text = BlockReader(folder, retry or Retry()).read_whole(INDEX_NAME)
     try:
-        return PackIndex.from_json(json.loads(text), folder)
+        return PackIndex.from_json(json.loads(text), folder, sha256=hashlib.sha256(text).hexdigest())
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError, KinemaError) as error:
         raise DataError(
             f"{folder}/{INDEX_NAME} is no index of shards: {_first_line(error)}",
             allowed=f"what `kinema data pack` writes, {_SCHEMA} version {_VERSION}",
             next_step="pack the data set again",
         ) from error
+
+
+def _entries(folder: str) -> set[str]:
+    """Names in a folder; none where it is none, cannot be one, or may not be entered."""
+    try:
+        return {entry.name for entry in Path(folder).iterdir()}
+    except (OSError, ValueError):
+        return set()
 
 
 def _first_line(error: Exception) -> str:

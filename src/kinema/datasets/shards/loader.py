@@ -6,11 +6,8 @@ epoch, ranks, workers). So a run can go on in the middle of an epoch as if nothi
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,16 +15,16 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from kinema.clips.sampling import clip_at, start_count
-from kinema.core.errors import MediaError, UsageError
+from kinema.core.errors import DataError, KinemaError, UsageError
 from kinema.core.seeds import stream
 from kinema.core.spec import InputSpec
 from kinema.datasets.loader import Batch
 from kinema.datasets.shards.blocks import BlockReader, Retry
+from kinema.datasets.shards.decode import opened
 from kinema.datasets.shards.index import PackIndex
 from kinema.datasets.shards.order import Course, Share
 from kinema.datasets.shards.read import PackedSample, read_course
 from kinema.transforms.presets import TrainTransform
-from kinema.video.file import VideoFile
 
 __all__ = ["PackedClips", "PackedLoader", "random_clip"]
 
@@ -49,19 +46,17 @@ def random_clip(
         DataError: it is shorter than a clip where the clip may not be padded.
     """
     factor = float(np.exp(rng.uniform(-speed, speed)))
-    handle, path = tempfile.mkstemp(prefix="kinema-", suffix=".mp4")
-    try:
-        with os.fdopen(handle, "wb") as opened:
-            opened.write(sample.video)
-        with VideoFile(path, short_side_px=spec.short_side_px) as video:
-            base = video.info.time_base
-            times = tuple(float((pts - video.pts[0]) * base) for pts in video.pts)
-            start = int(rng.integers(start_count(times, spec.clip, speed=factor)))
-            frames = video.read(clip_at(times, spec.clip, start, speed=factor))
-    except MediaError as error:
-        raise MediaError(sample.name, error.reason) from error
-    finally:
-        Path(path).unlink()
+    with opened(sample, spec.short_side_px) as video:
+        base = video.info.time_base
+        times = tuple(float((pts - video.pts[0]) * base) for pts in video.pts)
+        start = int(rng.integers(start_count(times, spec.clip, speed=factor)))
+        try:
+            chosen = clip_at(times, spec.clip, start, speed=factor)
+        except DataError as error:
+            raise DataError(
+                f"{sample.name}: {error.given}", allowed=error.allowed, next_step=error.next_step
+            ) from error
+        frames = video.read(chosen)
     return transform.clip(frames.data, rng)
 
 
@@ -134,10 +129,10 @@ class PackedClips:
             clip = random_clip(sample, self.spec, self.transform, rng, speed=self.speed)
             items.append((clip, sample.target, sample.number))
             if len(items) == self.batch_size:
-                yield _batch(items)
+                yield Batch.of(items)
                 items = []
         if items:
-            yield _batch(items)  # of a split that is smaller than one batch
+            yield Batch.of(items)  # of a split that is smaller than one batch
 
     def _batches_of(self, worker: int, workers: int) -> int:
         return len(range(worker, self.batches, workers))
@@ -158,7 +153,7 @@ class PackedLoader:
     def __init__(self, clips: PackedClips, *, workers: int = 0, pin_memory: bool = False) -> None:
         self.clips = clips
         self._turn = _Turn(clips)
-        self._loader: DataLoader[Batch] = DataLoader(
+        self._loader: DataLoader[Batch | _Failure] = DataLoader(
             self._turn,
             batch_size=None,
             num_workers=workers,
@@ -178,10 +173,20 @@ class PackedLoader:
         self._turn.go_to(epoch, skip_batches)
 
     def __iter__(self) -> Iterator[Batch]:
-        return iter(self._loader)
+        for batch in self._loader:
+            if isinstance(batch, _Failure):
+                raise batch.error
+            yield batch
 
     def __len__(self) -> int:
         return self.batches - self._turn.skip_batches
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """What a worker could not read. Raised there, an error would come here as its traceback's text."""
+
+    error: KinemaError
 
 
 class _Turn(IterableDataset[Any]):
@@ -199,16 +204,19 @@ class _Turn(IterableDataset[Any]):
     def skip_batches(self) -> int:
         return int(self._next[1])
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[Batch | _Failure]:
         epoch, skip = (int(number) for number in self._next)
         info = get_worker_info()
         workers = info.num_workers if info else 1
         # The loader asks its workers in turn, beginning with the first: that one has to hold the next batch.
         worker = ((info.id if info else 0) + skip) % workers
         skipped = len(range(worker, skip, workers))
-        return self._clips.read(epoch, worker=worker, workers=workers, skip_batches=skipped)
+        return _told(self._clips.read(epoch, worker=worker, workers=workers, skip_batches=skipped))
 
 
-def _batch(items: list[tuple[torch.Tensor, int, int]]) -> Batch:
-    clips, targets, rows = zip(*items, strict=True)
-    return Batch(torch.stack(clips), torch.tensor(targets), tuple(rows))
+def _told(batches: Iterator[Batch]) -> Iterator[Batch | _Failure]:
+    """`batches`, and instead of an error what it was."""
+    try:
+        yield from batches
+    except KinemaError as error:
+        yield _Failure(error)

@@ -7,6 +7,7 @@ every sample once, however many readers or shards there are. Each shuffles its s
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import accumulate
@@ -17,7 +18,7 @@ from kinema.core.errors import UsageError
 from kinema.core.seeds import stream
 from kinema.datasets.shards.index import PackedSplit
 
-__all__ = ["Course", "Place", "Share"]
+__all__ = ["Course", "Place", "Share", "place_of"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,13 @@ class Place:
 
     shard: int
     sample: int
+
+
+def place_of(split: PackedSplit, number: int) -> Place:
+    """Where sample `number` of `split`, in [0, samples), lies."""
+    ends = list(accumulate(shard.samples for shard in split.shards))
+    shard = bisect_right(ends, number)
+    return Place(shard, number - (ends[shard - 1] if shard else 0))
 
 
 @dataclass(frozen=True)

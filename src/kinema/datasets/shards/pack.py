@@ -28,6 +28,7 @@ from kinema.datasets.shards.encode import EncodedClip, EncodeJob, died, encode
 from kinema.datasets.shards.index import (
     ALL,
     INDEX_NAME,
+    PARTS_NAME,
     BrokenSample,
     PackedSplit,
     PackIndex,
@@ -35,10 +36,10 @@ from kinema.datasets.shards.index import (
     Shard,
     read_index,
 )
+from kinema.datasets.splits import shared_by_parts
 
 __all__ = ["pack"]
 
-_PARTS = ".parts"
 _STAGED = ".staged"
 _MOST_WORKERS = 8
 _MIB = 2**20
@@ -163,6 +164,8 @@ class _Packing:
             self.options,
             splits,
             tuple(broken),
+            leaks=self._leaks(),
+            ungrouped=sum(sample.group is None for sample in self.manifest.samples),
         )
         if not splits:
             raise DataError(
@@ -171,13 +174,17 @@ class _Packing:
                 next_step="see what is wrong with them: kinema data check",
             )
         _write_json(self.folder / INDEX_NAME, index.to_json())
-        shutil.rmtree(self.folder / _PARTS)
+        shutil.rmtree(self.folder / PARTS_NAME)
         shutil.rmtree(self.folder / _STAGED)
-        return index
+        return read_index(str(self.folder))
+
+    def _leaks(self) -> tuple[str, ...]:
+        """What the splits share: readers of the shards see no groups before they have read them all."""
+        return tuple(shared_by_parts(self.manifest, [self.orders.get(name, ()) for name in SPLITS]))
 
     def _resume(self) -> dict[str, list[_Part]]:
         """The finished parts of each split, up to the first that is not whole."""
-        note = self.folder / _PARTS / "fingerprint"
+        note = self.folder / PARTS_NAME / "fingerprint"
         if self.folder.exists() and any(self.folder.iterdir()):
             if not note.exists() or note.read_text(encoding="utf-8") != self.fingerprint:
                 raise _occupied(self.folder)
@@ -194,7 +201,7 @@ class _Packing:
         return done
 
     def _finished_part(self, split: str, number: int) -> _Part | None:
-        note = self.folder / _PARTS / f"{_shard_name(split, number)}.json"
+        note = self.folder / PARTS_NAME / f"{_shard_name(split, number)}.json"
         if not note.exists():
             return None
         value = json.loads(note.read_text(encoding="utf-8"))
@@ -237,7 +244,7 @@ class _SplitWriter:
                 "labels": part.labels,
                 "broken": [asdict(one) for one in part.broken],
             }
-            _write_json(self._packing.folder / _PARTS / f"{part.shard.name}.json", note)
+            _write_json(self._packing.folder / PARTS_NAME / f"{part.shard.name}.json", note)
             parts.append(part)
             number += part.shard.samples
         return self._broken

@@ -22,9 +22,9 @@ from typing import Any
 from kinema.core.errors import DataError, UsageError
 from kinema.datasets.shards.blocks import BlockReader, Retry
 from kinema.datasets.shards.index import PackIndex, Shard
-from kinema.datasets.shards.order import Course, Place, Share
+from kinema.datasets.shards.order import Course, Place, Share, place_of
 
-__all__ = ["PackedSample", "Position", "ShardStream", "read_course"]
+__all__ = ["PackedSample", "Position", "ShardStream", "member_name", "read_course", "read_one"]
 
 # Bytes asked for at once, as far as samples lie next to each other.
 _SPAN_BYTES = 8 * 2**20
@@ -191,6 +191,20 @@ def read_course(
         yield _sample(index, before[place.shard] + place.sample, shard, held.pop(position))
 
 
+def read_one(index: PackIndex, split: str, number: int, reader: BlockReader) -> PackedSample:
+    """Sample `number` of `split` alone; raises as `read_course` does."""
+    place = place_of(index.split(split), number)
+    shard = index.split(split).shards[place.shard]
+    blob = reader.read(shard.name, shard.offsets[place.sample], shard.offsets[place.sample + 1])
+    return _sample(index, number, reader.address(shard.name), blob)
+
+
+def member_name(index: PackIndex, split: str, number: int) -> str:
+    """What messages call sample `number` of `split`: its shard's address, and the file in it."""
+    place = place_of(index.split(split), number)
+    return f"{index.address}/{index.split(split).shards[place.shard].name}:{number:06}.mp4"
+
+
 def _blobs(
     index: PackIndex, split: str, places: list[Place], positions: list[int], reader: BlockReader
 ) -> Iterator[tuple[int, bytes]]:
@@ -236,8 +250,8 @@ def _sample(index: PackIndex, number: int, shard: str, blob: bytes) -> PackedSam
             group=facts["group"],
             dataset=facts["dataset"],
             path=facts["path"],
-            start_seconds=facts["start_seconds"],
-            end_seconds=facts["end_seconds"],
+            start_seconds=_seconds(facts["start_seconds"]),
+            end_seconds=_seconds(facts["end_seconds"]),
             fps=Fraction(facts["fps"]),
             frames=facts["frames"],
             video=video,
@@ -248,6 +262,10 @@ def _sample(index: PackIndex, number: int, shard: str, blob: bytes) -> PackedSam
     if hashlib.sha256(video).hexdigest() != expected:
         raise _damaged(name, "other bytes than were packed")
     return sample
+
+
+def _seconds(value: float | None) -> float | None:
+    return None if value is None else float(value)
 
 
 def _damaged(name: str, reason: str) -> DataError:
