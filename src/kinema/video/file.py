@@ -82,6 +82,7 @@ class VideoFile:
         self._painter: Painter | None = None
         self._handle = Handle(path, threads=threads)
         self._container = self._handle.container.format.name
+        self._stream_id = self._handle.stream.id
 
     @cached_property
     def info(self) -> VideoInfo:
@@ -185,7 +186,7 @@ class VideoFile:
     def _promises(self) -> Heard:
         """What the file as a whole lacks: by its packets, and by the skeleton of its container."""
         heard = self._scan[1]
-        reason = None if heard else structural_damage(self.path, self._container)
+        reason = None if heard else structural_damage(self.path, self._container, self._stream_id)
         if reason is None:
             return heard
         skeleton = Heard()

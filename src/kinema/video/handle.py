@@ -40,10 +40,17 @@ class Keyframe:
     Attributes:
         pts: presentation time, in units of the stream's time base.
         dts: decoding time likewise, at most `pts`.
+        position: of its first byte in the file; None where that is unknown.
     """
 
     pts: int
     dts: int
+    position: int | None = None
+
+    def is_in(self, packet: Packet[VideoStream]) -> bool:
+        """Whether this is `packet`; in a damaged AVI another one may have its times after a seek."""
+        placed = self.position is None or packet.pos is None or packet.pos == self.position
+        return packet.is_keyframe and packet.pts == self.pts and placed
 
 
 class Handle:
@@ -263,7 +270,7 @@ def _after(
 ) -> Iterator[Packet[VideoStream]] | None:
     """`packets` from `key` on; None when they start behind it (`strictly`: give up at the first later one)."""
     for packet in packets:
-        if packet.is_keyframe and packet.pts == key.pts:
+        if key.is_in(packet):
             return chain([packet], packets)
         if strictly and (packet.dts is None or packet.dts > key.dts):
             return None

@@ -1,8 +1,8 @@
 """What a container's own skeleton tells of its wholeness, where FFmpeg reads over the broken places in silence.
 
-GIF, FLV, Matroska with WebM, and MPEG transport streams are walked from block to block, without decoding: lengths that
-lead to no block, blocks cut off by the end of the file, checksums that do not hold. MP4, MOV and AVI count their
-pictures (`timeline`), and an elementary stream or an MPEG program stream has no skeleton.
+GIF, FLV, Matroska with WebM, AVI, and MPEG program and transport streams are walked from block to block, without
+decoding: lengths that lead to no block, blocks cut off by the end of the file, checksums, counts and indices that do
+not hold. MP4 and MOV count their pictures (`timeline`), and an elementary stream has no skeleton.
 """
 
 from __future__ import annotations
@@ -12,6 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
+from kinema.video.avi_index import avi_damage
+from kinema.video.transport import transport_damage
+
 __all__ = ["structural_damage"]
 
 
@@ -19,12 +22,14 @@ class _Broken(Exception):  # noqa: N818 - never leaves this file
     """The walk cannot go on; says why."""
 
 
-def structural_damage(path: Path | str, container: str) -> str | None:
+def structural_damage(path: Path | str, container: str, stream_id: int = 0) -> str | None:
     """What is broken in the skeleton of the file at `path`.
 
     Args:
         path: a file that can be read.
         container: FFmpeg's name of the format, such as `matroska,webm`.
+        stream_id: what the container calls the video by: its PID in a transport stream, its place among the streams
+            of an AVI; others need none.
 
     Returns:
         The first broken place, or None: nothing is, or the container has no skeleton that is known here.
@@ -34,12 +39,11 @@ def structural_damage(path: Path | str, container: str) -> str | None:
         return None
     try:
         with Path(path).open("rb") as file:
-            walk(file, Path(path).stat().st_size)
+            return walk(file, Path(path).stat().st_size, stream_id)
     except _Broken as broken:
         return str(broken)
     except OSError as error:
         return f"reading stops early: {error.strerror or error}"
-    return None
 
 
 def _take(file: BinaryIO, count: int) -> bytes:
@@ -54,7 +58,7 @@ def _take(file: BinaryIO, count: int) -> bytes:
 _GIF_END, _GIF_IMAGE, _GIF_EXTENSION = 0x3B, 0x2C, 0x21
 
 
-def _walk_gif(file: BinaryIO, _size: int) -> None:
+def _walk_gif(file: BinaryIO, _size: int, _id: int) -> None:
     _skip_palette(file, _take(file, 13)[10])
     while (kind := _take(file, 1)[0]) != _GIF_END:
         if kind == _GIF_IMAGE:
@@ -82,7 +86,7 @@ _FLV_TAG_BYTES = 11
 _FLV_KINDS = {8, 9, 18}  # sound, pictures, notes
 
 
-def _walk_flv(file: BinaryIO, size: int) -> None:
+def _walk_flv(file: BinaryIO, size: int, _id: int) -> None:
     at = int.from_bytes(_take(file, 9)[5:], "big") + 4  # header, and the length of no tag
     while at < size:
         file.seek(at)
@@ -95,18 +99,31 @@ def _walk_flv(file: BinaryIO, size: int) -> None:
         at += 4
 
 
-# --- MPEG transport stream: packets of one length that begin with 0x47 ---
+# --- MPEG program stream: packs and packets, each begun by a code and each but the packs with its length ---
 
-_TS_SYNC = 0x47
+_PS_END, _PS_PACK, _PS_FIRST_WITH_LENGTH = 0xB9, 0xBA, 0xBB
 
 
-def _walk_ts(file: BinaryIO, size: int) -> None:
-    start = file.read(4 * 208)
-    for length, lead in ((188, 0), (192, 4), (204, 0)):
-        if len(start) > lead + 2 * length and all(start[lead + number * length] == _TS_SYNC for number in range(3)):
-            if size % length:
-                raise _Broken(f"{size % length} bytes more than whole packets of {length}")
-            return
+def _walk_ps(file: BinaryIO, size: int, _id: int) -> None:
+    at = 0
+    while at + 4 <= size:
+        file.seek(at)
+        head = file.read(14)
+        if head[:3] != b"\0\0\1":
+            if at == 0 or not head.strip(b"\0"):  # a disc's header in front, or filled up to whole sectors behind
+                return
+            raise _Broken(f"byte {at} should begin a packet and does not")
+        kind = head[3]
+        if kind == _PS_PACK:
+            at += (14 + (head[13:] or b"\0")[0] % 8) if head[4:5] >= b"\x40" else 12  # MPEG-2, MPEG-1
+        elif kind >= _PS_FIRST_WITH_LENGTH:
+            at += 6 + int.from_bytes(head[4:6], "big")
+        elif kind == _PS_END:
+            at += 4
+        else:
+            raise _Broken(f"byte {at} should begin a packet and does not")
+    if at > size:
+        raise _Broken("the file ends in the middle of a packet")
 
 
 # --- Matroska: elements of (id, length, content), nested; some begin with a checksum of the rest ---
@@ -119,7 +136,7 @@ _IN_SEGMENT = {
 _IN_CLUSTER = {_CHECKSUM, _FILLER, 0xA3, 0xA0, 0xE7, 0xA7, 0xAB, 0xAF, 0x5854}
 
 
-def _walk_matroska(file: BinaryIO, size: int) -> None:
+def _walk_matroska(file: BinaryIO, size: int, _id: int) -> None:
     at = 0
     while at < size:
         kind, start, end = _element(file, at, size)
@@ -185,9 +202,11 @@ def _element(file: BinaryIO, at: int, limit: int) -> tuple[int, int, int | None]
     return int.from_bytes(head[:id_bytes], "big"), start, start + length
 
 
-_WALKS: dict[str, Callable[[BinaryIO, int], None]] = {
+_WALKS: dict[str, Callable[[BinaryIO, int, int], str | None]] = {
     "gif": _walk_gif,
     "flv": _walk_flv,
-    "mpegts": _walk_ts,
+    "mpeg": _walk_ps,
     "matroska,webm": _walk_matroska,
+    "mpegts": transport_damage,
+    "avi": avi_damage,
 }

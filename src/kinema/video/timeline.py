@@ -126,7 +126,7 @@ class _Tally:
             return
         pts, dts = packet.pts, packet.dts
         if packet.is_keyframe and pts is not None:
-            self.keyframes.append(Keyframe(pts, pts if dts is None else dts))
+            self.keyframes.append(Keyframe(pts, pts if dts is None else dts, packet.pos))
         if dts is not None:
             self._in_order = self._in_order and (self._latest_dts is None or dts >= self._latest_dts)
             self._latest_dts = dts
