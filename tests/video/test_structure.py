@@ -83,7 +83,7 @@ def test_wherever_a_file_is_cut_its_skeleton_tells(made_video, tmp_path, name):
             kept -= kept % 188 == 0
         short = altered(whole, tmp_path, lambda data, at=kept: data[:at])
         count += told(short, CONTAINERS[name]) is not None
-    assert count >= 39  # an FLV can be cut between two tags
+    assert count >= 36  # an FLV can be cut between two tags, with or without the length of the first
 
 
 @pytest.mark.parametrize("name", CONTAINERS)

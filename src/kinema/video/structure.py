@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from kinema.video.avi_index import avi_damage
+from kinema.video.gif_pixels import count_pixels
 from kinema.video.transport import transport_damage
 
 __all__ = ["structural_damage"]
@@ -56,23 +57,41 @@ def _take(file: BinaryIO, count: int) -> bytes:
 # --- GIF: header, then extensions and images of sub-blocks, then one byte that says it is the end ---
 
 _GIF_END, _GIF_IMAGE, _GIF_EXTENSION = 0x3B, 0x2C, 0x21
+_GIF_MOST_BITS = 12
+_GIF_MOST_RUNS = 100_000  # a few seconds
 
 
 def _walk_gif(file: BinaryIO, _size: int, _id: int) -> None:
     _skip_palette(file, _take(file, 13)[10])
+    runs_left = _GIF_MOST_RUNS
     while (kind := _take(file, 1)[0]) != _GIF_END:
         if kind == _GIF_IMAGE:
-            _skip_palette(file, _take(file, 9)[8])
-        elif kind != _GIF_EXTENSION:
+            head = _take(file, 9)
+            _skip_palette(file, head[8])
+            literal_bits, blocks = _take(file, 1)[0], _sub_blocks(file)
+            # Encoders fill every sub-block of a picture but its last; other lengths were read from amid its pixels.
+            lengths = [len(block) for block in blocks]
+            if len(set(lengths[:-1])) > 1 or lengths[-1:] > lengths[:1]:
+                raise _Broken(f"the picture that ends at byte {file.tell()} is in pieces")
+            pixels = int.from_bytes(head[4:6], "little") * int.from_bytes(head[6:8], "little")
+            if literal_bits >= _GIF_MOST_BITS:
+                raise _Broken(f"the picture that ends at byte {file.tell()} has colours of {literal_bits} bits")
+            found = count_pixels(b"".join(blocks), literal_bits, runs_left if literal_bits > 1 else 0)
+            runs_left -= found.runs
+            if found.pixels not in {pixels, None}:
+                raise _Broken(f"the picture that ends at byte {file.tell()} does not give its {pixels} pixels")
+        elif kind == _GIF_EXTENSION:
+            _take(file, 1)
+            _sub_blocks(file)
+        else:
             raise _Broken(f"byte {file.tell() - 1} should begin a picture and does not")
-        _take(file, 1)
-        lengths: list[int] = []
-        while length := _take(file, 1)[0]:
-            _take(file, length)
-            lengths.append(length)
-        # Encoders fill every sub-block of a picture but its last; other lengths were read from amid its pixels.
-        if kind == _GIF_IMAGE and (len(set(lengths[:-1])) > 1 or lengths[-1:] > lengths[:1]):
-            raise _Broken(f"the picture that ends at byte {file.tell()} is in pieces")
+
+
+def _sub_blocks(file: BinaryIO) -> list[bytes]:
+    blocks = []
+    while length := _take(file, 1)[0]:
+        blocks.append(_take(file, length))
+    return blocks
 
 
 def _skip_palette(file: BinaryIO, flags: int) -> None:
@@ -83,20 +102,21 @@ def _skip_palette(file: BinaryIO, flags: int) -> None:
 # --- FLV: tags with their length in front and behind ---
 
 _FLV_TAG_BYTES = 11
+_FLV_LENGTH_BYTES = 4
 _FLV_KINDS = {8, 9, 18}  # sound, pictures, notes
 
 
 def _walk_flv(file: BinaryIO, size: int, _id: int) -> None:
-    at = int.from_bytes(_take(file, 9)[5:], "big") + 4  # header, and the length of no tag
+    at = int.from_bytes(_take(file, 9)[5:], "big") + _FLV_LENGTH_BYTES  # header, and the length of no tag
     while at < size:
         file.seek(at)
         head = _take(file, _FLV_TAG_BYTES)
         if head[0] & 0x1F not in _FLV_KINDS:
             raise _Broken(f"byte {at} should begin a tag and does not")
         at += _FLV_TAG_BYTES + int.from_bytes(head[1:4], "big")
-        if at > size:
+        if at > size or 0 < size - at < _FLV_LENGTH_BYTES:
             raise _Broken("the file ends in the middle of a picture")
-        at += 4
+        at += _FLV_LENGTH_BYTES
 
 
 # --- MPEG program stream: packs and packets, each begun by a code and each but the packs with its length ---
