@@ -4,6 +4,7 @@ import pickle
 import random
 import re
 import threading
+import time
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -16,7 +17,10 @@ import torch
 from kinema.core.errors import MediaError, UsageError
 from kinema.video.file import Damage, VideoFile
 from kinema.video.frame import Frames
+from kinema.video.handle import Handle
 from kinema.video.picture import _SCALING
+from kinema.video.timeline import read_timeline
+from kinema.video.timeline_memo import TimelineMemo
 
 # name, pts of the first frame, units from frame to frame, frames that decode, pts of the last
 ODD = [
@@ -94,9 +98,60 @@ def test_a_frame_of_an_odd_file_is_the_same_by_index(shared_video, name):
     assert_read_is_what_frames_gave(shared_video / "odd" / name, draws=5)
 
 
+@pytest.fixture(params=["kept", "sought", "remembered"])
+def road(request, monkeypatch):
+    """How `read` comes by packets: from those kept when times were read, or by seeking, with times read before."""
+    memo = TimelineMemo()
+    if request.param == "remembered":
+        monkeypatch.setattr("kinema.video.timeline_memo._SETTLED_NANOSECONDS", -1)
+    else:
+        monkeypatch.setattr(memo, "remember", lambda *_: None)
+    if request.param == "sought":
+        monkeypatch.setattr("kinema.video.handle._KEPT_BYTES", 0)
+    monkeypatch.setattr("kinema.video.file._MEMO", memo)
+    return request.param
+
+
 @pytest.mark.parametrize("name", MADE)
-def test_a_frame_is_the_same_by_index(made_video, name):
+def test_a_frame_is_the_same_by_index(made_video, name, road):
+    if road == "remembered":
+        with VideoFile(made_video(name)) as video:
+            assert video.pts
     assert_read_is_what_frames_gave(made_video(name))
+
+
+@pytest.mark.parametrize("name", ["b_frames.mp4", "variable.mkv", "vp9.webm"])
+def test_times_are_read_once(made_video, name, road, monkeypatch):
+    with VideoFile(made_video(name), short_side_px=16) as video:
+        times, first = video.pts, video.read([30])
+    reads = []
+    monkeypatch.setattr("kinema.video.file.read_timeline", lambda *_: reads.append(1) or read_timeline(*_))
+    with VideoFile(made_video(name), short_side_px=16) as video:
+        assert video.pts == times
+        assert torch.equal(video.read([30]).data, first.data)
+    assert len(reads) == (0 if road == "remembered" else 1)
+
+
+def test_times_of_a_broken_file_are_read_every_time(made_video, tmp_path, monkeypatch):
+    monkeypatch.setattr("kinema.video.timeline_memo._SETTLED_NANOSECONDS", -1)
+    path = cut(made_video("index_first.mp4"), tmp_path)
+    for _ in range(3):
+        with VideoFile(path, short_side_px=16) as video:
+            assert "that it promises" in str(until_error(video.frames())[1])
+
+
+def test_a_small_file_is_read_from_disk_once(made_video, monkeypatch):
+    opened = []
+    monkeypatch.setattr("kinema.video.file.Handle", lambda *given, **named: opened.append(1) or Handle(*given, **named))
+    monkeypatch.setattr("kinema.video.handle.Handle.rewind", lambda _: None)
+    monkeypatch.setattr("kinema.video.file._MEMO", TimelineMemo(most_bytes=0))
+    with VideoFile(made_video("b_frames.mp4"), short_side_px=16) as video:
+        whole = all_frames(video)
+    assert opened == [1]
+    monkeypatch.setattr("kinema.video.handle.Handle._sought", lambda *_: pytest.fail("reads the file again"))
+    with VideoFile(made_video("b_frames.mp4"), short_side_px=16) as video:
+        for indices in ([40, 41], [3], [20]):
+            assert torch.equal(video.read(indices).data, whole.take(indices).data)
 
 
 @pytest.mark.parametrize("name", MADE)
@@ -154,11 +209,42 @@ def test_chunks_have_the_size_asked_for(made_video):
 
 def test_the_same_bytes_every_time_and_with_more_threads(made_video):
     found = []
-    for threads in (1, 2, 2):
+    for threads in (1, 2, 2, 3):
         with VideoFile(made_video("b_pyramid.mp4"), short_side_px=40, threads=threads) as video:
             found.append(all_frames(video).data)
             found.append(video.read(range(48)).data)
+            found.append(torch.cat([video.read([index]).data for index in range(48)]))
     assert all(torch.equal(found[0], other) for other in found[1:])
+
+
+@pytest.mark.parametrize(
+    ("asked", "small", "decoding", "converting"), [(1, True, 1, 0), (2, True, 1, 1), (4, True, 3, 1), (2, False, 2, 0)]
+)
+def test_who_works_with_how_many_threads(made_video, monkeypatch, asked, small, decoding, converting):
+    if not small:
+        monkeypatch.setattr("kinema.video.handle._SMALL_PIXELS", 96 * 64 - 1)
+    with VideoFile(made_video("b_frames.mp4"), short_side_px=16, threads=asked) as video:
+        assert (video._handle.stream.thread_count, video._handle.converting_threads) == (decoding, converting)
+        before = threading.active_count()
+        video.read([3])
+        assert threading.active_count() == before + converting
+        frames = video.frames(chunk_frames=4)
+        next(frames)
+        assert threading.active_count() == before + 2 * converting
+        frames.close()
+        assert threading.active_count() == before + converting
+    assert threading.active_count() == before
+
+
+def test_a_failure_beside_is_raised_in_front(made_video, monkeypatch):
+    with VideoFile(made_video("b_frames.mp4"), short_side_px=16, threads=2) as video:
+        monkeypatch.setattr("kinema.video.file.Painter.paint", lambda *_: pytest.fail("cannot be converted"))
+        with pytest.raises(pytest.fail.Exception, match="cannot be converted"):
+            video.read(range(10))
+        with pytest.raises(pytest.fail.Exception, match="cannot be converted"):
+            next(video.frames())
+        monkeypatch.undo()
+        assert len(video.read(range(10))) == 10
 
 
 def test_reading_on_takes_no_second_seek(made_video, monkeypatch):
@@ -404,18 +490,35 @@ def test_two_hundred_clips_leave_no_handle_and_no_thread(made_video):
         with VideoFile(paths[number % 2], short_side_px=16, threads=1 + number % 2) as video:
             video.read(range(number % 32, number % 32 + 8))
     assert handles() == before
-    assert threads() == tasks
     assert threading.active_count() == own
+    deadline = time.monotonic() + 10
+    while threads() != tasks and time.monotonic() < deadline:  # the last one, joined, may not have left the system yet
+        time.sleep(0.001)
+    assert threads() == tasks
 
 
 def test_a_dropped_generator_releases_its_handle(made_video):
     with VideoFile(made_video("b_frames.mp4"), short_side_px=16) as video:
+        video.read([5])  # so that they share none
         before = handles()
         frames = video.frames(chunk_frames=4)
         next(frames)
         assert handles() == before + 1
         frames.close()
         assert handles() == before
+
+
+def test_a_generator_that_took_the_handle_releases_it_too(made_video):
+    before = handles()
+    with VideoFile(made_video("b_frames.mp4"), short_side_px=16) as video:
+        frames = video.frames(chunk_frames=4)
+        first = next(frames)
+        assert handles() == before + 1
+        assert torch.equal(video.read([0, 1]).data, first.data[:2])
+        assert handles() == before + 2
+    assert handles() == before + 1
+    frames.close()
+    assert handles() == before
 
 
 def test_reading_between_chunks_disturbs_neither(made_video):

@@ -94,3 +94,42 @@ def test_a_title_in_another_encoding_does_no_harm(encode, scene, tmp_path):
     path.write_bytes(path.read_bytes().replace(b"TITLE", "제목!".encode("cp949")))
     with Handle(path) as handle:
         assert len([packet for packet in handle.packets(pytest.fail) if packet.size]) == 3
+
+
+def test_packets_are_kept_where_they_are_few(made_video, monkeypatch):
+    with Handle(made_video("b_frames.mp4")) as handle:
+        all_of_them = [(packet.pts, packet.size) for packet in handle.packets(pytest.fail, keep=True)]
+        assert len(all_of_them) == 49  # the last one is empty
+        monkeypatch.setattr(Handle, "rewind", lambda _: pytest.fail("opens the file again"))
+        monkeypatch.setattr(Handle, "_sought", lambda *_: pytest.fail("seeks"))
+        assert [(each.pts, each.size) for each in handle.packets_from(None, pytest.fail)] == all_of_them
+        key = next(packet for packet in handle.packets_from(None, pytest.fail) if packet.is_keyframe and packet.pts > 0)
+        behind = handle.packets_from(Keyframe(key.pts, key.dts), pytest.fail)
+        assert [(each.pts, each.size) for each in behind] == all_of_them[all_of_them.index((key.pts, key.size)) :]
+
+
+@pytest.mark.parametrize("why", ["too many", "not asked for", "broken off"])
+def test_packets_are_not_kept_otherwise(made_video, monkeypatch, why):
+    if why == "too many":
+        monkeypatch.setattr("kinema.video.handle._KEPT_BYTES", 3000)
+    with Handle(made_video("b_frames.mp4")) as handle:
+        packets = handle.packets(pytest.fail, keep=why != "not asked for")
+        for _ in zip(range(20), packets, strict=False) if why == "broken off" else packets:
+            pass
+        packets.close()
+        opened = []
+        monkeypatch.setattr(Handle, "rewind", lambda _: opened.append(1))
+        handle.packets_from(None, pytest.fail)
+        assert opened
+
+
+def test_a_used_decoder_is_replaced_before_all_is_decoded_again(made_video):
+    with Handle(made_video("b_frames.mp4")) as handle:
+        for _ in handle.packets(pytest.fail, keep=True):
+            pass
+        assert handle.is_untouched
+        times = [next(handle.pictures(pytest.fail, handle.packets_from(None, pytest.fail))).pts]
+        assert not handle.is_untouched
+        times.append(next(handle.pictures(pytest.fail, handle.packets_from(None, pytest.fail))).pts)
+        assert times == [0, 0]
+    assert not handle.is_untouched

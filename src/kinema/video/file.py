@@ -13,13 +13,14 @@ from kinema.core.errors import MediaError, UsageError
 from kinema.video.cursor import Cursor, Heard
 from kinema.video.frame import Frames
 from kinema.video.handle import Handle
+from kinema.video.painting import Painting
 from kinema.video.picture import Layout, Painter, check_short_side
 from kinema.video.probe import VideoInfo, describe
 from kinema.video.structure import structural_damage
 from kinema.video.timeline import Timeline, read_timeline
+from kinema.video.timeline_memo import FileState, TimelineMemo
 
 if TYPE_CHECKING:
-    import torch
     from av.video.frame import VideoFrame
     from typing_extensions import Self
 
@@ -27,6 +28,8 @@ __all__ = ["Damage", "VideoFile", "damage_error"]
 
 # Decoding on is cheaper than seeking to a keyframe that is no more than about this many frames ahead.
 _WORTH_SEEKING_FRAMES = 8
+
+_MEMO = TimelineMemo()
 
 
 @dataclass(frozen=True)
@@ -61,8 +64,9 @@ class VideoFile:
         short_side_px: scale frames, up or down, so that the shorter side shown has this many pixels;
             None keeps the size.
         strict: whether damage raises (after everything that decodes was given) or is only noted in `damage`.
-        threads: decoder threads. One is best where several files are read at once, as in data loading,
-            and starts no thread at all; more speed up a single file.
+        threads: how many may work. One is best where several files are read at once, as in data loading, and
+            starts no thread at all; more speed up a single file. Of small pictures, up to about 480x270, one of
+            several converts what the others decode; of larger ones all decode.
 
     Raises:
         MediaError: the file cannot be opened or holds no video.
@@ -80,8 +84,12 @@ class VideoFile:
         self._heard = Heard()
         self._cursor: Cursor | None = None
         self._painter: Painter | None = None
-        self._handle = Handle(path, threads=threads)
-        self._container = self._handle.container.format.name
+        self._painting: Painting | None = None
+        self._closed = False
+        self._state = FileState.of(path)
+        self._own: Handle | None = Handle(path, threads=threads)
+        self._container = self._own.container.format.name
+        self._pixel_aspect = self._own.pixel_aspect
         self._stream_id = self._handle.stream.id
 
     @cached_property
@@ -110,8 +118,8 @@ class VideoFile:
     ) -> Generator[Frames, None, None]:
         """Frames shown in [start_seconds, end_seconds), in order, decoded once, in memory for one chunk.
 
-        Reads through a handle of its own, closed when the generator ends or is dropped, so that
-        `read` may be called meanwhile.
+        Reads through a handle that is closed when the generator ends or is dropped and is used by nobody
+        else, so that `read` may be called meanwhile.
 
         Args:
             start_seconds: from the first shown frame, included.
@@ -155,13 +163,19 @@ class VideoFile:
             raise UsageError(
                 f"frames {list(indices)} of {self.path}", allowed=f"at least one, each from 0 to {count - 1}"
             )
-        canvas: torch.Tensor | None = None
-        for position, index in enumerate(wanted):
-            picture = self._picture(index)
-            painter = self._painter_for(picture)
-            canvas = painter.canvas(len(wanted)) if canvas is None else canvas
-            painter.paint(picture, canvas[position])
-        assert canvas is not None  # there is at least one index
+        first = self._picture(wanted[0])
+        painter = self._painter_for(first)
+        canvas = painter.canvas(len(wanted))
+        painting = self._painting
+        if painting is None:
+            painting = self._painting = Painting(painter, beside=self._handle.converting_threads > 0)
+        try:
+            painting.add(first, canvas[0])
+            for position, index in enumerate(wanted[1:], 1):
+                painting.add(self._picture(index), canvas[position])
+            painting.finish()
+        finally:
+            painting.forget()
         frames = Frames(canvas, tuple(self.pts[index] for index in wanted), self._timeline.time_base)
         position_of = {index: position for position, index in enumerate(wanted)}
         return frames if wanted == list(indices) else frames.take([position_of[index] for index in indices])
@@ -169,7 +183,30 @@ class VideoFile:
     def close(self) -> None:
         """Release the file; more than once does no harm. A generator of `frames` releases its own handle."""
         self._cursor = None
-        self._handle.close()
+        self._closed = True
+        if self._painting is not None:
+            self._painting.close()
+        if self._own is not None:
+            self._own.close()
+
+    @property
+    def _handle(self) -> Handle:
+        """What `read` and questions about the file use; opened again after `frames` took it."""
+        if self._own is None:
+            if self._closed:
+                raise UsageError(
+                    f"reading from {self.path}, which was closed", allowed="reading inside its `with` block"
+                )
+            self._own = Handle(self.path, threads=self.threads)
+        return self._own
+
+    def _handle_for_frames(self) -> Handle:
+        """A handle that nobody else will use: this file's, where nothing was decoded by it, else another."""
+        own = self._own
+        if own is None or not own.is_untouched:
+            return Handle(self.path, threads=self.threads)
+        self._own = None
+        return own
 
     @property
     def _timeline(self) -> Timeline:
@@ -179,8 +216,13 @@ class VideoFile:
     def _scan(self) -> tuple[Timeline, Heard]:
         """The timeline, and what was found broken while its packets were read."""
         heard = Heard()
-        self._handle.rewind()
-        return read_timeline(self._handle, heard), heard
+        timeline = _MEMO.recall(self._state)
+        if timeline is None:
+            self._handle.rewind()
+            timeline = read_timeline(self._handle, heard)
+            if not heard:
+                _MEMO.remember(self._state, timeline)
+        return timeline, heard
 
     @cached_property
     def _promises(self) -> Heard:
@@ -200,30 +242,36 @@ class VideoFile:
         # What the end of the file lacks does not matter before it.
         heard = self._promises if last == len(timeline.pts) else Heard()
         if first < last:
-            with Handle(self.path, threads=self.threads) as handle:
+            with self._handle_for_frames() as handle:
                 cursor = Cursor.at(first, handle, timeline)
+                painting: Painting | None = None
                 try:
                     while cursor.picture is not None and cursor.index < last:
-                        yield self._chunk(cursor, last, size)
+                        if painting is None:
+                            painter = self._painter_for(cursor.picture)
+                            painting = Painting(painter, beside=handle.converting_threads > 0)
+                        yield self._chunk(cursor, painting, min(size, last - cursor.index))
                 finally:
+                    if painting is not None:
+                        painting.close()
                     self._heard |= cursor.heard
                 heard |= cursor.heard
         if heard and self.strict:
             raise damage_error(self.path, self._damage(heard))
 
-    def _chunk(self, cursor: Cursor, last: int, size: int) -> Frames:
-        """Up to `size` frames from the cursor's on, all before index `last`; leaves the cursor behind them."""
-        assert cursor.picture is not None  # asked for only while there is one
-        painter = self._painter_for(cursor.picture)
-        canvas = painter.canvas(min(size, last - cursor.index))
+    def _chunk(self, cursor: Cursor, painting: Painting, size: int) -> Frames:
+        """Up to `size` frames from the cursor's on; leaves the cursor behind them."""
+        end = cursor.index + size
+        canvas = painting.painter.canvas(size)
         times = self.pts
         pts: list[int] = []
         for target in canvas.unbind():  # in one go: indexing a tensor costs as much as copying a plane
-            if cursor.picture is None or cursor.index >= last:
+            if cursor.picture is None or cursor.index >= end:
                 break
-            painter.paint(cursor.picture, target)
+            painting.add(cursor.picture, target)
             pts.append(times[cursor.index])
             cursor.advance()
+        painting.finish()
         return Frames(canvas[: len(pts)], tuple(pts), self._timeline.time_base)
 
     def _picture(self, index: int) -> VideoFrame:
@@ -245,7 +293,7 @@ class VideoFile:
     def _painter_for(self, picture: VideoFrame) -> Painter:
         """The painter of this file, whose layout any of its pictures tells."""
         if self._painter is None:
-            self._painter = Painter(self.path, Layout.of(picture, self._handle.pixel_aspect, self.short_side_px))
+            self._painter = Painter(self.path, Layout.of(picture, self._pixel_aspect, self.short_side_px))
         return self._painter
 
     def _damage(self, heard: Heard) -> tuple[Damage, ...]:

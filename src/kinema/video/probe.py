@@ -70,8 +70,7 @@ def describe(handle: Handle, timeline: Timeline) -> VideoInfo:
     Raises:
         MediaError: not one picture decodes.
     """
-    handle.rewind()
-    picture = next(handle.pictures(_unheard), None)
+    picture = next(handle.pictures(_unheard, handle.packets_from(None, _unheard)), None)
     if picture is None:
         raise MediaError(
             handle.source,

@@ -84,15 +84,15 @@ def read_timeline(handle: Handle, report: Report) -> Timeline:
         MediaError: there is no packet at all.
     """
     tally = _Tally()
-    for packet in handle.packets(report):
+    for packet in handle.packets(report, keep=True):
         tally.add(packet)
     if not tally.count:
         raise MediaError(handle.source, "it holds no pictures", allowed="a video of at least one picture")
-    step = _step(handle)
     if tally.stamped:
         pts = tuple(sorted(tally.pts))
-        end_pts = pts[-1] + (tally.last_duration or round(step))
+        end_pts = pts[-1] + (tally.last_duration or round(_step(handle)))
     else:
+        step = _step(handle)
         pts = tuple(round(number * step) for number in range(tally.count))
         end_pts = round(tally.count * step)
     by_count = not tally.stamped or _shuffled(handle)
@@ -148,7 +148,7 @@ class _Tally:
 
 def _step(handle: Handle) -> Fraction:
     """Units from one picture to the next, by the rate that the stream claims."""
-    rate = handle.stream.guessed_rate or handle.stream.average_rate or Fraction(25)
+    rate = handle.frame_rate or Fraction(25)
     return 1 / (rate * handle.time_base)
 
 
