@@ -182,7 +182,7 @@ def test_the_json_form_lists_pairs_across_splits_first(films):
     record = json.loads(json.dumps(of_films(films, **where).to_json()))
     assert record["alike_pairs"] == len(record["alike"]) == 6
     assert record["alike"][0].keys() == {
-        "first", "second", "kind", "distance_bits", "motion", "across_splits", "across_groups",
+        "first", "second", "kind", "background", "motion", "mirrored", "across_splits", "across_groups",
     }  # fmt: skip
     assert [(pair["first"], pair["second"], pair["kind"]) for pair in record["alike"][:2]] == [
         ("film.mp4", "again.mp4", "near duplicate"),

@@ -1,10 +1,12 @@
 import numpy as np
 import pytest
+import torch
 
 from kinema.datasets import likeness
 from kinema.datasets.inspection import inspect_file
 from kinema.datasets.likeness import Seen, compare
-from kinema.datasets.look import BITS, Look
+from kinema.datasets.look import Look
+from kinema.datasets.place import alike, describe
 
 
 def seen(path):
@@ -85,38 +87,77 @@ def test_films_of_different_lengths_are_compared_at_the_wider_step(scenes, tmp_p
     assert kind(*films) == kind(*reversed(films)) == "near duplicate"
 
 
-def fake(backgrounds):
+def fake(*pictures):
+    """A file of a film in which nothing moves before three pictures (64, 64)."""
+    backgrounds = describe(torch.from_numpy(np.stack(pictures).astype(np.float32))).numpy()
     return Seen("", Look(backgrounds, np.zeros((4, 8, 8), np.int8), 0.125, 0.0, 0.0))
 
 
-def test_blocks_and_distances_are_exact(monkeypatch):
-    """Against comparing every pair one by one."""
+def views(count, seed=0):
+    """Pictures (64, 64) of different places: coarse patterns of grey."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (count, 8, 8))
+    return coarse.repeat(8, axis=1).repeat(8, axis=2)
+
+
+def test_files_are_compared_as_if_one_by_one(monkeypatch):
     monkeypatch.setattr(likeness, "_BLOCK", 7)
+    monkeypatch.setattr(likeness, "_BATCH", 5)
+    monkeypatch.setattr(likeness, "_LEAST_NEAR", -1.0)
     rng = np.random.default_rng(0)
-    bases = rng.random((6, BITS)) < 0.5
-    backgrounds = [bases[rng.integers(6, size=3)] ^ (rng.random((3, BITS)) < 0.12) for _ in range(40)]
-    backgrounds[11] = np.zeros((3, BITS), dtype=bool)
+    bases = views(8)
+    files = [fake(*(bases[rng.integers(8)] + rng.normal(0, 60, (64, 64)) for _ in range(3))) for _ in range(40)]
+    files[11] = fake(*[np.full((64, 64), 90)] * 3)
     expected = {}
     for first in range(40):
         for second in range(first + 1, 40):
-            bits = (backgrounds[first][:, None] != backgrounds[second][None]).sum(axis=2).min()
-            if bits <= likeness.SAME_PLACE_BITS and 11 not in {first, second}:
-                expected[first, second] = bits
+            pair = (torch.from_numpy(files[index].look.backgrounds)[None] for index in (first, second))
+            if (background := float(alike(*pair))) >= likeness.SAME_PLACE:
+                expected[first, second] = pytest.approx(background, abs=1e-3)
     assert 50 < len(expected) < 700
-    found = compare([Seen(str(index), fake(each).look) for index, each in enumerate(backgrounds)])
-    assert {(pair.first, pair.second): pair.distance_bits for pair in found.pairs} == expected
+    assert not any(11 in pair for pair in expected)
+    found = compare([Seen(str(index), each.look) for index, each in enumerate(files)])
+    assert {(pair.first, pair.second): pair.background for pair in found.pairs} == expected
+
+
+def test_each_file_is_compared_closely_with_the_nearest_only(monkeypatch):
+    monkeypatch.setattr(likeness, "_NEIGHBOURS", 2)
+    rng = np.random.default_rng(0)
+    (base,) = views(1)
+    films = [fake(*[base + rng.normal(0, 20, (64, 64))] * 3) for _ in range(12)]
+    found = compare([Seen(str(index), film.look) for index, film in enumerate(films)])
+    assert 6 <= len(found.pairs) <= 24
 
 
 def test_clusters_are_chains_and_numbered_by_their_first_file():
-    bits = np.random.default_rng(0).random(BITS) < 0.5
-    near, far = bits.copy(), bits.copy()
-    near[:20] ^= True
-    far[:40] ^= True
-    stranger = ~bits
-    files = [fake(np.stack([each] * 3)) for each in (stranger, bits, far, near)]
+    stranger, left, right = views(3)
+    both = fake(left, left, right)
+    files = [fake(*[stranger] * 3), fake(*[left] * 3), fake(*[right] * 3), both]
     found = compare([Seen(str(index), file.look) for index, file in enumerate(files)])
     assert {(pair.first, pair.second) for pair in found.pairs} == {(1, 3), (2, 3)}
     assert found.clusters == (0, 1, 1, 1)
+
+
+@pytest.mark.parametrize("shift", [(0, 12), (-8, 8), (16, 0)])
+def test_a_place_is_met_again_by_a_camera_that_has_turned(shift):
+    (wide,) = np.random.default_rng(3).integers(0, 256, (1, 12, 12)).repeat(8, axis=1).repeat(8, axis=2)
+    down, right = shift
+    files = [
+        fake(*[picture] * 3) for picture in (wide[16:80, 16:80], wide[16 + down : 80 + down, 16 + right :][:, :64])
+    ]
+    found = compare([Seen(name, file.look) for name, file in zip("ab", files, strict=True)])
+    assert [pair.background > 0.6 for pair in found.pairs] == [True]
+
+
+def test_a_mirrored_film_is_a_near_duplicate(scenes, original, tmp_path):
+    mirror = other(scenes, tmp_path, scenes.frames(1, 1)[:, :, ::-1].copy(), crf=32)
+    for files in ((original, mirror), (mirror, original)):
+        (pair,) = compare(files).pairs
+        assert (pair.kind, pair.mirrored) == ("near duplicate", True)
+        assert pair.motion > likeness.SAME_MOTION
+
+
+def test_other_movement_in_a_mirrored_place_is_nothing(scenes, original, tmp_path):
+    assert kind(original, other(scenes, tmp_path, scenes.frames(1, 2)[:, :, ::-1].copy())) is None
 
 
 def test_only_the_nearest_pairs_are_compared_in_movement(monkeypatch, scenes, original, tmp_path):
@@ -146,7 +187,7 @@ def test_movement_is_compared_at_every_shift():
     """Against doing so one shift at a time."""
     rng = np.random.default_rng(0)
     long = rng.integers(-100, 100, (40, 8, 8)).astype(np.int8)
-    place = np.ones((3, BITS), dtype=bool)
+    place = fake(*views(3)).look.backgrounds
     for start in (0, 3, 7):
         one, other = long[:20], long[start : start + 20] // 2
         files = [Seen(name, Look(place, moved, 0.125, 0.0, 0.0)) for name, moved in (("a", one), ("b", other))]

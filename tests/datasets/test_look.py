@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from kinema.datasets.look import BITS, Watcher
+from kinema.datasets.look import Watcher, mirrored_motion
+from kinema.datasets.place import alike
 from kinema.video.frame import Frames
 
 
@@ -18,8 +19,10 @@ def look(pictures, *, fps=12, chunk=7):
     return watcher.look()
 
 
-def distance(one, other):
-    return np.count_nonzero(one.backgrounds != other.backgrounds, axis=1).max()
+def likeness(one, other):
+    """How alike the least alike third of two looks is."""
+    places = [torch.from_numpy(each.backgrounds)[:, None] for each in (one, other)]
+    return float(alike(*places).min())
 
 
 def test_nothing_looks_like_nothing():
@@ -37,10 +40,11 @@ def test_chunks_do_not_matter(scenes, chunk):
 
 def test_backgrounds_tell_places_whatever_moves_and_however_light_it_is(scenes):
     here = look(scenes.frames(1, 1))
-    assert distance(here, look(scenes.frames(1, 2))) < 20
-    assert distance(here, look(scenes.halved(scenes.frames(1, 1)))) < 8
-    assert distance(here, look((scenes.frames(1, 1) * 0.7).astype(np.uint8))) < 8
-    assert distance(here, look(scenes.frames(2, 1))) > 40
+    assert likeness(here, look(scenes.frames(1, 2))) > 0.5
+    assert likeness(here, look(scenes.halved(scenes.frames(1, 1)))) > 0.8
+    assert likeness(here, look((scenes.frames(1, 1) * 0.7).astype(np.uint8))) > 0.9
+    assert likeness(here, look((scenes.frames(1, 1) * 0.1).astype(np.uint8))) > 0.6  # nearly dark
+    assert likeness(here, look(scenes.frames(2, 1))) < 0.3
 
 
 def test_motion_is_what_differs_from_the_background(scenes):
@@ -76,7 +80,7 @@ def test_frozen_frames_are_counted_from_the_second_on(scenes):
 def test_flat_pictures_have_no_background():
     noise = np.random.default_rng(0).integers(127, 130, (32, 32, 1), np.uint8)
     seen = look(np.broadcast_to(noise, (12, 32, 32, 3)).copy())
-    assert seen.backgrounds.shape == (3, BITS)
+    assert seen.backgrounds.shape == (3, 8, 16, 16)
     assert not seen.backgrounds.any()
 
 
@@ -94,6 +98,13 @@ def test_slow_frames_are_shown_until_the_next(scenes):
     assert len(seen.motion) == 13
     assert np.array_equal(seen.motion[1], seen.motion[0])
     assert not np.array_equal(seen.motion[4], seen.motion[0])
+
+
+def test_the_mirrored_film_moves_the_other_way(scenes):
+    pictures = scenes.frames(1, 1)
+    turned = mirrored_motion(look(pictures))
+    assert np.array_equal(turned.motion, look(pictures[:, :, ::-1].copy()).motion)
+    assert not np.array_equal(turned.motion, look(pictures).motion)
 
 
 def test_the_repr_is_short(scenes):

@@ -163,7 +163,7 @@ def _thumbnail(path: Path) -> str | None:
 
 def _pair(crossing: Crossing, pictures: dict[int, _Picture]) -> _Pair:
     pair = crossing.pair
-    measure = [] if pair.kind == KINDS[0] else [f"{pair.distance_bits} of 128 bits apart"]
+    measure = [] if pair.kind == KINDS[0] else [f"background {pair.background:.0%} alike"]
     if pair.motion is not None:
         measure.append(f"movement {pair.motion:.2f} alike")
     return _Pair(

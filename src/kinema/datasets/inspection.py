@@ -11,7 +11,8 @@ from typing import Any
 from kinema.core.errors import MediaError, UsageError
 from kinema.core.progress import Progress
 from kinema.datasets.content import content_sha256, content_size_bytes
-from kinema.datasets.look import GRID_PX, Look, Watcher
+from kinema.datasets.look import Look, Watcher
+from kinema.datasets.place import PICTURE_PX
 from kinema.datasets.processes import read_apart
 from kinema.video.file import damage_error
 from kinema.video.source import open_recording
@@ -79,7 +80,7 @@ def inspect_file(path: Path) -> FileReport:
     except MediaError as error:
         return FileReport(path, error.reason)
     try:
-        with open_recording(path, short_side_px=GRID_PX, strict=False) as video:
+        with open_recording(path, short_side_px=PICTURE_PX, strict=False) as video:
             info = video.info
             decoded, watcher = 0, Watcher()
             for frames in video.frames():

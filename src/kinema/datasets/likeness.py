@@ -1,8 +1,8 @@
 """Which videos of a data set are copies of each other, near duplicates, or show one place.
 
-Every pair of videos is compared, by matrix products over the bits of their backgrounds: exact, and
-cheaper than decoding by far (`docs/results/near-duplicates.md`). Buckets would not help: at the
-distance that tells one place from two, they would have to be so small that all pairs meet anyway.
+In two steps, so that it costs less than decoding by far (`docs/results/near-duplicates.md`): all pairs
+are compared by the coarse edges of their mean backgrounds, and each video with the 64 that look nearest
+by the fine edges of all of its backgrounds. Movement then tells one film from one place.
 """
 
 from __future__ import annotations
@@ -12,28 +12,35 @@ from dataclasses import dataclass
 from itertools import combinations_with_replacement, pairwise
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from kinema.core.progress import Progress, Silent
-from kinema.datasets.look import BITS, MOTION_STEPS, PERIODS, Look
+from kinema.datasets.look import MOTION_STEPS, PERIODS, Look, mirrored_motion
+from kinema.datasets.place import CELLS, DIRECTIONS, alike, coarse, mirrored, near
 
 __all__ = ["KINDS", "Alike", "Likeness", "Seen", "compare"]
 
 KINDS = ("copy", "near duplicate", "same background")
 
-# Bits of 128 in which two backgrounds of one place may differ; measured, see the page above.
-SAME_PLACE_BITS = 30
+# How alike two backgrounds of one place are (`place.alike`); measured, see the page above.
+SAME_PLACE = 0.36
 # How alike the movement of two encodings of one film is, as a correlation.
 SAME_MOTION = 0.7
 # What moves less than this many grey levels (root mean square over cells) is noise.
 STILL_LEVELS = 0.15
-# Where nothing moves in either, a film in two encodings is told by backgrounds this near.
-STILL_BITS = 6
+# Where nothing moves in either, a film in two encodings is told by backgrounds this alike.
+STILL_PLACE = 0.9
 
+# Each video is compared closely with so many others, those that are nearest by coarse edges, and
+# with none that is further than this; of mirrored ones only copies are looked for, which are near.
+_NEIGHBOURS, _LEAST_NEAR = 64, 0.25
+_MIRRORED_NEIGHBOURS, _LEAST_NEAR_MIRRORED = 4, 0.6
 _LEAST_OVERLAP = 8  # instants that two films must share to be compared in motion
-_BLOCK = 512  # videos compared with as many others at once: 9 MB of distances
+_BLOCK = 512  # videos compared with as many others at once
+_BATCH = 256  # pairs compared closely at once: 30 MB
 _MOST_COMPARED = 200_000  # pairs of one place whose movement is compared; the nearest
 
 
@@ -57,18 +64,20 @@ class Alike:
     Attributes:
         first: index of a file.
         second: index of another, larger.
-        kind: `copy` (byte for byte), `near duplicate` (one film, coded, scaled or cut differently) or
-            `same background` (one place, other movement).
-        distance_bits: bits of 128 in which their nearest backgrounds differ.
+        kind: `copy` (byte for byte), `near duplicate` (one film, coded, scaled, cut or mirrored differently)
+            or `same background` (one place, other movement).
+        background: how alike their nearest backgrounds are, 0 to 1 (`place.alike`).
         motion: correlation of their movement at the best shift, -1 to 1; None where it was not compared
             or there is none.
+        mirrored: whether the one is the other's mirror image.
     """
 
     first: int
     second: int
     kind: str
-    distance_bits: int
+    background: float
     motion: float | None = None
+    mirrored: bool = False
 
 
 @dataclass(frozen=True, repr=False)
@@ -97,20 +106,18 @@ class Likeness:
 
 def compare(files: Sequence[Seen], progress: Progress | None = None) -> Likeness:
     """Compare every file with every other; `progress` shows how far it is."""
-    firsts, seconds, distances = _same_places([file.look for file in files], progress or Silent())
-    nearest = np.argsort(distances, kind="stable")
-    pairs = [Alike(first, second, KINDS[0], 0) for first, second in _copies(files)]
-    for number, at in enumerate(nearest.tolist()):
-        first, second, distance = int(firsts[at]), int(seconds[at]), int(distances[at])
-        if files[first].sha256 == files[second].sha256:
-            continue
-        one, other = files[first].look, files[second].look
-        assert one is not None
-        assert other is not None  # else there were no bits to compare
-        kind, motion = (KINDS[2], None) if number >= _MOST_COMPARED else _kind(one, other, distance)
-        pairs.append(Alike(first, second, kind, distance, motion))
-    pairs.sort(key=lambda pair: (KINDS.index(pair.kind), pair.distance_bits, pair.first, pair.second))
-    return Likeness(tuple(pairs), _clusters(len(files), pairs), max(0, len(distances) - _MOST_COMPARED))
+    progress = progress or Silent()
+    looks = [file.look for file in files]
+    places = _places(looks)
+    found = {(pair.first, pair.second): pair for pair in _same_places(looks, places, progress)}
+    for mirror in _mirror_images(looks, places, progress):
+        known = found.get((mirror.first, mirror.second))
+        if known is None or known.kind != KINDS[1]:
+            found[mirror.first, mirror.second] = mirror
+    pairs = [Alike(first, second, KINDS[0], 1.0) for first, second in _copies(files)]
+    pairs += [pair for pair in found.values() if files[pair.first].sha256 != files[pair.second].sha256]
+    pairs.sort(key=lambda pair: (KINDS.index(pair.kind), -pair.background, pair.first, pair.second))
+    return Likeness(tuple(pairs), _clusters(len(files), pairs), max(0, len(found) - _MOST_COMPARED))
 
 
 def _copies(files: Sequence[Seen]) -> Iterator[tuple[int, int]]:
@@ -123,45 +130,105 @@ def _copies(files: Sequence[Seen]) -> Iterator[tuple[int, int]]:
         yield from pairwise(indices)
 
 
-def _same_places(
-    looks: Sequence[Look | None], progress: Progress
-) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
-    """First and second index, and distance in bits, of all pairs with a background in common."""
-    signs = np.zeros((len(looks), PERIODS, BITS), dtype=np.float32)
+def _places(looks: Sequence[Look | None]) -> torch.Tensor:
+    """int8 (N, 3, 8, 16, 16); zeros, like nothing, where there is no look."""
+    places = torch.zeros(len(looks), PERIODS, DIRECTIONS, CELLS, CELLS, dtype=torch.int8)
     for index, look in enumerate(looks):
         if look is not None:
-            # A flat picture stays at zeros, half as far from everything as can be.
-            told = look.backgrounds.any(axis=1, keepdims=True)
-            signs[index] = (2.0 * look.backgrounds - 1.0) * told
-    found: list[NDArray[np.int32]] = [np.empty((0, 3), dtype=np.int32)]
-    blocks = list(combinations_with_replacement(range(0, len(looks), _BLOCK), 2))
-    with progress.task("comparing", len(blocks), "blocks") as task:
-        for top, left in blocks:
-            found.append(_near(signs[top : top + _BLOCK], signs[left : left + _BLOCK], top, left))
+            places[index] = torch.from_numpy(look.backgrounds)
+    return places
+
+
+def _same_places(looks: Sequence[Look | None], places: torch.Tensor, progress: Progress) -> list[Alike]:
+    """All pairs with a background in common, the movement of the nearest compared."""
+    candidates = _candidates(coarse(places), coarse(places), _NEIGHBOURS, _LEAST_NEAR, progress)
+    backgrounds = _closely(places, places, candidates, progress)
+    rows = np.flatnonzero(backgrounds >= SAME_PLACE)
+    nearest = rows[np.argsort(-backgrounds[rows], kind="stable")].tolist()
+    pairs = []
+    with progress.task("comparing movement", len(nearest), "pairs") as task:
+        for number, at in enumerate(nearest):
+            first, second = candidates[at].tolist()
+            one, other = looks[first], looks[second]
+            assert one is not None
+            assert other is not None  # else there were no backgrounds to compare
+            background = round(float(backgrounds[at]), 3)
+            kind, motion = (KINDS[2], None) if number >= _MOST_COMPARED else _kind(one, other, background)
+            pairs.append(Alike(first, second, kind, background, motion))
             task.advance()
-    rows = np.concatenate(found)
-    return rows[:, 0], rows[:, 1], rows[:, 2]
+    return pairs
 
 
-def _near(some: NDArray[np.float32], others: NDArray[np.float32], top: int, left: int) -> NDArray[np.int32]:
-    """int32 (P, 3): first, second, distance of the near pairs between two blocks (N, 3, 128) and (M, 3, 128)."""
-    alike = some.reshape(-1, BITS) @ others.reshape(-1, BITS).T
-    hits = np.flatnonzero(alike >= BITS - 2 * SAME_PLACE_BITS)  # few, so that all else is cheap
-    row, column = np.divmod(hits, alike.shape[1])
-    first, second = row // PERIODS + top, column // PERIODS + left
-    distance = np.rint((BITS - alike.reshape(-1)[hits]) / 2)
-    rows = np.stack([first, second, distance], axis=1).astype(np.int32)[first < second]
-    # Two videos may meet in several of their periods: the nearest counts.
-    rows = rows[np.lexsort(rows.T[::-1])]
-    fresh = np.ones(len(rows), dtype=np.bool_)
-    fresh[1:] = (rows[1:, :2] != rows[:-1, :2]).any(axis=1)
-    return rows[fresh]
+def _mirror_images(looks: Sequence[Look | None], places: torch.Tensor, progress: Progress) -> Iterator[Alike]:
+    """Films that are others mirrored. Their movement must say so: places may be symmetrical."""
+    flipped = mirrored(places)
+    candidates = _candidates(coarse(flipped), coarse(places), _MIRRORED_NEIGHBOURS, _LEAST_NEAR_MIRRORED, progress)
+    backgrounds = _closely(flipped, places, candidates, progress)
+    for (first, second), background in zip(candidates.tolist(), backgrounds.tolist(), strict=True):
+        one, other = looks[first], looks[second]
+        if background < SAME_PLACE or one is None or other is None:
+            continue
+        motion = _motion_alike(mirrored_motion(one), other)
+        straight = _motion_alike(one, other)
+        if motion is not None and straight is not None and motion >= max(SAME_MOTION, straight):
+            yield Alike(first, second, KINDS[1], round(background, 3), round(motion, 3), mirrored=True)
 
 
-def _kind(one: Look, other: Look, distance_bits: int) -> tuple[str, float | None]:
+def _candidates(
+    some: torch.Tensor, others: torch.Tensor, neighbours: int, least: float, progress: Progress
+) -> NDArray[np.int64]:
+    """Pairs (C, 2), the first below the second, of which either is among the nearest of the other.
+
+    Args:
+        some: coarse places (N, 8, 8, 8).
+        others: the same files; as they are, or mirrored.
+        neighbours: how many nearest of each file.
+        least: how near they have to be.
+        progress: shows how far it is.
+    """
+    count = len(some)
+    held = torch.full((count, neighbours), -2.0)
+    names = torch.zeros((count, neighbours), dtype=torch.int64)
+    blocks = list(combinations_with_replacement(range(0, count, _BLOCK), 2))
+
+    def keep(at: slice, score: torch.Tensor, begin: int) -> None:
+        new = torch.arange(begin, begin + score.shape[1]).expand(score.shape)
+        best, picked = torch.cat([held[at], score], dim=1).topk(neighbours, dim=1)
+        held[at], names[at] = best, torch.cat([names[at], new], dim=1).gather(1, picked)
+
+    with progress.task("comparing places", len(blocks), "blocks") as task:
+        for top, left in blocks:
+            rows, columns = slice(top, min(count, top + _BLOCK)), slice(left, min(count, left + _BLOCK))
+            score = near(some[rows], others[columns])
+            if top == left:
+                score = torch.maximum(score, score.T).fill_diagonal_(-2.0)
+            else:
+                keep(columns, score.T, top)
+            keep(rows, score, left)
+            task.advance()
+    first, place = torch.nonzero(held >= least, as_tuple=True)
+    second = names[first, place]
+    pairs = torch.stack([torch.minimum(first, second), torch.maximum(first, second)], dim=1)
+    return np.unique(pairs.numpy(), axis=0)
+
+
+def _closely(
+    some: torch.Tensor, others: torch.Tensor, pairs: NDArray[np.int64], progress: Progress
+) -> NDArray[np.float32]:
+    """How alike the places of each pair (C, 2) are, float32 (C,)."""
+    found = [np.empty(0, dtype=np.float32)]
+    with progress.task("comparing places closely", len(pairs), "pairs") as task:
+        for begin in range(0, len(pairs), _BATCH):
+            first, second = torch.from_numpy(pairs[begin : begin + _BATCH]).T
+            found.append(alike(some[first], others[second]).numpy())
+            task.advance(len(first))
+    return np.concatenate(found)
+
+
+def _kind(one: Look, other: Look, background: float) -> tuple[str, float | None]:
     motion = _motion_alike(one, other)
     if motion is None:
-        return (KINDS[1] if distance_bits <= STILL_BITS else KINDS[2]), None
+        return (KINDS[1] if background >= STILL_PLACE else KINDS[2]), None
     return (KINDS[1] if motion >= SAME_MOTION else KINDS[2]), round(motion, 3)
 
 

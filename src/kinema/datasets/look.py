@@ -1,30 +1,31 @@
-"""What a video looks like in a few hundred bytes: its background, and what moves in front of it.
+"""What a video looks like in a few kilobytes: its background, and what moves in front of it.
 
 Made for telling that two files show one scene, or are one film in two encodings. Nothing is
-learnt: a background is the median picture of a third of the video, kept as the signs of its
-lowest 128 cosine waves, which neither scale nor compression nor brightness changes much.
+learnt: a background is the median picture of a third of the video, kept as its edges
+(`kinema.datasets.place`), which neither scale nor compression nor light changes much.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.fft import dctn
+from torch.nn.functional import avg_pool2d, interpolate
 
+from kinema.datasets.place import PICTURE_PX, describe
 from kinema.video.frame import Frames
 
-__all__ = ["BITS", "DULL", "GRID_PX", "Look", "Watcher"]
+__all__ = ["DULL", "PERIODS", "Look", "Watcher", "mirrored_motion"]
 
 DULL = ("black", "frozen")
-GRID_PX = 32
-BITS = 128  # of a background
 PERIODS = 3  # of a video, each with its background: a camera that turns is met again in one of them
 MOTION_PX = 8
 MOTION_STEPS = 8  # of one grey level
 
+_GRID_PX = 32  # in which a frame is black, or frozen
 _MOST = 0.5
 _FIRST_STEP_SECONDS = 0.125
 _MOST_SAMPLES = 64
@@ -32,8 +33,6 @@ _MOST_SAMPLES = 64
 _BLACK_LEVEL = 16.0
 # No cell of a picture that stands still changes by more; coding it again changes it by about one.
 _FROZEN_LEVELS = 1.0
-# A picture flatter than this shows nothing whose place could be told.
-_FLAT_LEVELS = 1.5
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -41,7 +40,7 @@ class Look:
     """What a video looks like.
 
     Attributes:
-        backgrounds: bool (3, 128), for each third of the video; all False where its picture is flat.
+        backgrounds: int8 (3, 8, 16, 16), for each third of the video (`place.describe`); zeros where it is flat.
         motion: int8 (S, 8, 8), S up to 64: how much brighter than usual each cell is, in eighths of a
             grey level, at even distances from the first frame on.
         step_seconds: that distance: 1/8, or twice, four times ... as much where the video is long.
@@ -49,7 +48,7 @@ class Look:
         frozen_share: frames that show the same as the one before, of all but the first, 0 to 1.
     """
 
-    backgrounds: NDArray[np.bool_]
+    backgrounds: NDArray[np.int8]
     motion: NDArray[np.int8]
     step_seconds: float
     black_share: float
@@ -78,17 +77,18 @@ class Watcher:
         self._samples: dict[int, NDArray[np.float32]] = {}  # by whole steps from the first frame
 
     def see(self, frames: Frames) -> None:
-        """Take the next frames, RGB, best scaled to a short side of `GRID_PX`; at least one."""
-        pictures = _grid(frames.data)
+        """Take the next frames, RGB, best scaled to a short side of `place.PICTURE_PX`; at least one."""
+        pictures = _grey(frames.data)
+        grid = avg_pool2d(pictures, PICTURE_PX // _GRID_PX)
         seconds = frames.pts_seconds
         if self._last is None:
-            self._first_seconds, self._last = seconds[0], pictures[0]
-        before = torch.cat([self._last[None], pictures[:-1]])
-        still = (pictures - before).abs().amax(dim=(1, 2)) <= _FROZEN_LEVELS
+            self._first_seconds, self._last = seconds[0], grid[0]
+        before = torch.cat([self._last[None], grid[:-1]])
+        still = (grid - before).abs().amax(dim=(1, 2)) <= _FROZEN_LEVELS
         self._frozen += int(still.sum()) - (self._frames == 0)  # the first frame was compared with itself
-        self._black += int((pictures.amax(dim=(1, 2)) <= _BLACK_LEVEL).sum())
+        self._black += int((grid.amax(dim=(1, 2)) <= _BLACK_LEVEL).sum())
         self._frames += len(pictures)
-        self._last = pictures[-1]
+        self._last = grid[-1]
         for picture, at in zip(pictures, seconds, strict=True):
             self._sample(picture, at - self._first_seconds)
 
@@ -103,7 +103,7 @@ class Watcher:
         pictures = np.stack([self._samples[place] for place in held.tolist()])
         periods = np.array_split(pictures, PERIODS) if len(pictures) >= PERIODS else [pictures] * PERIODS
         return Look(
-            backgrounds=np.stack([_background(np.median(period, axis=0)) for period in periods]),
+            backgrounds=_backgrounds(periods),
             motion=_motion(pictures),
             step_seconds=self._step_seconds,
             black_share=self._black / self._frames,
@@ -122,32 +122,26 @@ class Watcher:
             place //= 2
 
 
-def _grid(data: torch.Tensor) -> torch.Tensor:
-    """Grey pictures, float32 (T, 32, 32) in 0 to 255, from uint8 (T, 3, H, W)."""
+def mirrored_motion(look: Look) -> Look:
+    """`look` as far as the mirrored film would move otherwise; its backgrounds stay."""
+    return replace(look, motion=np.ascontiguousarray(look.motion[:, :, ::-1]))
+
+
+def _grey(data: torch.Tensor) -> torch.Tensor:
+    """Grey pictures, float32 (T, 64, 64) in 0 to 255, from uint8 (T, 3, H, W)."""
     grey = data.float().mean(dim=1, keepdim=True)
-    return torch.nn.functional.interpolate(grey, (GRID_PX, GRID_PX), mode="area")[:, 0]
+    return interpolate(grey, (PICTURE_PX, PICTURE_PX), mode="area")[:, 0]
 
 
-def _background(picture: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """The signs of the lowest cosine waves of a picture (32, 32), bool (128,); all False for a flat one."""
-    if picture.std() < _FLAT_LEVELS:
-        return np.zeros(BITS, dtype=np.bool_)
-    waves = dctn(picture.astype(np.float64), norm="ortho").reshape(-1)
-    signs: NDArray[np.bool_] = waves[_LOWEST] > 0
-    return signs
-
-
-def _lowest_waves() -> NDArray[np.int64]:
-    """Positions of the lowest waves in a flattened (32, 32), without the mean."""
-    rows, columns = np.mgrid[:GRID_PX, :GRID_PX]
-    return np.argsort((rows + columns).reshape(-1), kind="stable")[1 : BITS + 1]
-
-
-_LOWEST = _lowest_waves()
+def _backgrounds(periods: Sequence[NDArray[np.float32]]) -> NDArray[np.int8]:
+    """int8 (3, 8, 16, 16) from pictures (S, 64, 64) of each period."""
+    medians = np.stack([np.median(period, axis=0) for period in periods]).astype(np.float32)
+    backgrounds: NDArray[np.int8] = describe(torch.from_numpy(medians)).numpy()
+    return backgrounds
 
 
 def _motion(pictures: NDArray[np.float32]) -> NDArray[np.int8]:
-    side = GRID_PX // MOTION_PX
+    side = PICTURE_PX // MOTION_PX
     cells = pictures.reshape(-1, MOTION_PX, side, MOTION_PX, side).mean(axis=(2, 4))
     steps = (cells - np.median(cells, axis=0)) * MOTION_STEPS
     motion: NDArray[np.int8] = np.clip(np.rint(steps), -127, 127).astype(np.int8)
