@@ -1,9 +1,12 @@
 """Clip and input specifications refuse what cannot be fed."""
 
+from dataclasses import replace
+from fractions import Fraction
+
 import pytest
 
 from kinema.core.errors import UsageError
-from kinema.core.spec import ClipSpec, InputSpec
+from kinema.core.spec import ClipSpec, FlowSpec, InputSpec
 
 
 @pytest.mark.parametrize(
@@ -36,7 +39,7 @@ def test_paddings(padding):
         ({"size_px": 112, "short_side_px": 100}, "short side of 100 pixels cannot give crops of 112"),
         ({"mean": (0.5,)}, "1 means and 3 deviations for 3 rgb channels"),
         ({"modality": "flow"}, "3 means and 3 deviations for 2 flow channels"),
-        ({"flow": "tvl1"}, "flow by tvl1 in an input of modality rgb"),
+        ({"flow": FlowSpec("tvl1")}, "flow by tvl1 in an input of modality rgb"),
         ({"std": (1.0, 1.0, 0.0)}, "a standard deviation of 0.0"),
         (
             {"modality": "difference", "mean": (0.0,), "std": (0.1,), "clip": ClipSpec(frames=1)},
@@ -86,3 +89,42 @@ def test_differences_name_what_differs_and_nothing_else():
 
 def test_a_stride_that_fps_overrules_makes_no_difference():
     assert InputSpec(clip=ClipSpec(stride=2, fps=15.0)).differences(InputSpec(clip=ClipSpec(fps=15.0))) == {}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"fps": "0"}, "flow at 0 frames a second"),
+        ({"fps": "fast"}, "flow at fast frames"),
+        ({"fps": "1/0"}, "flow at 1/0 frames"),
+        ({"short_side_px": 0}, "frames of 0 pixels"),
+        ({"bound_px": 0.0}, "bounded by 0.0"),
+        ({"bound_px": float("nan")}, "bounded by nan"),
+    ],
+)
+def test_impossible_flow_is_refused(wrong, told):
+    with pytest.raises(UsageError, match=told) as caught:
+        FlowSpec("tvl1", **wrong)
+    assert caught.value.allowed
+
+
+def test_flow_is_that_of_the_paper_unless_said_otherwise():
+    assert FlowSpec("tvl1") == FlowSpec("tvl1", "25", 256, 20.0, {})
+    assert FlowSpec("tvl1", "30000/1001").rate == Fraction(30000, 1001)
+
+
+def test_differences_of_flow():
+    one = FlowSpec("dis", "25", 256, 20.0, {"PatchSize": 8, "preset": "medium"})
+
+    assert one.differences(FlowSpec("dis", "50/2")) == {}
+    assert one.differences(FlowSpec("dis", "25", 256, 20.0, {"PatchSize": 8, "Newer": 1})) == {}
+    assert one.differences(FlowSpec("dis", "12.5", 128, 15.0, {"PatchSize": 4})) == {
+        "fps": ("25", "25/2"),
+        "short_side_px": ("256", "128"),
+        "bound_px": ("20", "15"),
+        "PatchSize": ("8", "4"),
+    }
+    fed = InputSpec(modality="flow", mean=(0.5,) * 2, std=(0.5,) * 2, flow=one)
+    assert fed.differences(replace(fed, flow=FlowSpec("dis", "5"))) == {
+        "flow": ("dis at 25 fps, short side 256, within 20 pixels", "dis at 5 fps, short side 256, within 20 pixels")
+    }

@@ -14,7 +14,7 @@ from kinema.datasets.flow import compute_flow, flow_recipe, parse_fps, require_m
 from kinema.datasets.manifest import read_manifest
 from kinema.datasets.sample import Sample
 from kinema.video.flow import FlowChoice
-from kinema.video.flow_record import FlowRecord, FlowSource, read_record
+from kinema.video.flow_record import FlowRecord, FlowSource, read_record, source_of
 from kinema.video.flow_source import FlowFile
 from kinema.video.writer import VideoWriter
 
@@ -184,6 +184,18 @@ def test_stores_may_be_mixed_where_the_flow_is_the_same(data, tmp_path):
     one, other = (flow_of(data, tmp_path / store, store=store) for store in ("jpeg", "video"))
 
     assert flow_recipe((*one.manifest.samples, *other.manifest.samples)) == one.recipe
+
+
+def test_flow_whose_videos_have_moved_is_kept_and_finds_them(data, tmp_path):
+    flow_of(data, tmp_path / "out")
+    stored = tmp_path / "out" / "flow" / "calm" / "a" / "flow.json"
+    assert source_of(stored) == tmp_path / "data" / "calm" / "a.mp4"
+    (tmp_path / "data").rename(tmp_path / "elsewhere")
+
+    again = flow_of(tmp_path / "elsewhere" / "clips.csv", tmp_path / "out")
+
+    assert (again.computed, again.found) == (0, 3)
+    assert source_of(stored) == tmp_path / "elsewhere" / "calm" / "a.mp4"
 
 
 def test_pictures_and_flow_are_not_confused():

@@ -6,10 +6,11 @@ import cv2  # noqa: TID251  moves pictures for what is tested
 import numpy as np
 import pytest
 import torch
-from torchvision.models.optical_flow import raft_small
+from torchvision.models.optical_flow import Raft_Small_Weights, raft_large, raft_small
 
 from kinema.core.errors import MediaError, UsageError, WeightsError
-from kinema.video.flow import ALGORITHMS, FlowChoice, flow_fields, from_bytes, make_algorithm, to_bytes
+from kinema.core.spec import FlowSpec
+from kinema.video.flow import ALGORITHMS, FlowChoice, algorithm_of, flow_fields, from_bytes, make_algorithm, to_bytes
 
 HEIGHT, WIDTH = 96, 128
 EDGE = 20  # what moves in over an edge was not there to be found
@@ -123,6 +124,53 @@ def test_tvl1_has_the_defaults_that_networks_were_trained_on():
     }  # fmt: skip
 
 
+def test_tvl1_keeps_them_whatever_opencv_comes_to_take(monkeypatch):
+    usual = make_algorithm(FlowChoice("tvl1")).parameters
+    made = cv2.optflow.DualTVL1OpticalFlow_create
+
+    def other(*_):
+        return made(0.1, 0.3, 0.5, 3, 2, 0.05, 10, 4, 0.5, 0.1, 3, True)
+
+    monkeypatch.setattr(cv2.optflow, "DualTVL1OpticalFlow_create", other)
+
+    assert make_algorithm(FlowChoice("tvl1")).parameters == usual
+
+
+@pytest.mark.parametrize(
+    ("name", "altered"),
+    [("tvl1", {"WarpingsNumber": 1}), ("dis", {"FinestScale": 3}), ("farneback", {"winsize": 5})],
+)
+def test_parameters_are_what_is_computed_with(name, altered):
+    frames = torch.stack([texture(0, 0), texture(3, -2)])
+    choice = FlowChoice(name, parameters=tuple(altered.items()))
+
+    algorithm = make_algorithm(choice)
+
+    usual = make_algorithm(FlowChoice(name))
+    assert algorithm.parameters == {**usual.parameters, **altered}
+    assert not torch.equal(flow_fields(frames, algorithm), flow_fields(frames, usual))
+
+
+@pytest.mark.parametrize("name", ["tvl1", "dis", "farneback"])
+def test_an_algorithm_runs_again_with_what_was_written_of_it(name):
+    frames = torch.stack([texture(0, 0), texture(1, 1)])
+    usual = make_algorithm(FlowChoice(name))
+
+    again = algorithm_of(FlowSpec(name, parameters=dict(usual.parameters)))
+
+    assert again.parameters == usual.parameters
+    assert torch.equal(flow_fields(frames, again), flow_fields(frames, usual))
+
+
+def test_farneback_and_dis_have_the_settings_that_are_documented():
+    assert make_algorithm(FlowChoice("farneback")).parameters == {
+        "pyr_scale": 0.5, "levels": 3, "winsize": 15, "iterations": 3, "poly_n": 5, "poly_sigma": 1.2, "flags": 0,
+    }  # fmt: skip
+    dis = make_algorithm(FlowChoice("dis")).parameters
+    shown = ("preset", "PatchSize", "PatchStride", "FinestScale", "GradientDescentIterations")
+    assert [dis[name] for name in shown] == ["medium", 8, 3, 1, 25]
+
+
 @pytest.mark.parametrize("name", ["dis", "farneback", "tvl1"])
 def test_the_library_is_named(name):
     algorithm = make_algorithm(FlowChoice(name))
@@ -144,6 +192,40 @@ def test_raft_runs_on_any_size(raft):
     assert algorithm.parameters["network"] == "raft_small"
     assert len(algorithm.parameters["weights_sha256"]) == 64
     assert torch.equal(found, flow_fields(frames, make_algorithm(raft)))
+
+
+@pytest.mark.parametrize("size", [(136, 144), (131, 141), (133, 144)])
+def test_raft_is_what_torchvision_makes_of_the_same_pictures(raft, size):
+    """Its own transforms, its own evaluation's padding (halves on either side, edges repeated), 12 updates."""
+    height, width = size
+    pictures = torch.randint(0, 256, (2, 3, *size), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    network = raft_small()
+    network.load_state_dict(torch.load(raft.weights, weights_only=True))
+    before, after = Raft_Small_Weights.DEFAULT.transforms()(pictures[:1], pictures[1:])
+    down, across = (-height % 8, -width % 8)
+    edges = (across // 2, across - across // 2, down // 2, down - down // 2)
+    before, after = (torch.nn.functional.pad(each, edges, mode="replicate") for each in (before, after))
+    with torch.no_grad():
+        (*_, last) = network.eval()(before, after)  # in pixels of the padded pictures, as its figures are measured
+    expected = last[..., edges[2] : edges[2] + height, edges[0] : edges[0] + width]
+
+    found = flow_fields(pictures, make_algorithm(raft))
+
+    torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-4)
+    assert expected.abs().mean() > 0.01
+
+
+@pytest.mark.parametrize("name", ["raft_small", "raft_large"])
+def test_the_file_that_torchvision_publishes_is_one_for_its_network(name, tmp_path):
+    """Its files hold the bare tensors of the network, under the names that the network has."""
+    torch.manual_seed(0)
+    network = {"raft_small": raft_small, "raft_large": raft_large}[name]()
+    torch.save(network.state_dict(), tmp_path / f"{name}.pth")
+
+    made = make_algorithm(FlowChoice("raft", raft=name, weights=tmp_path / f"{name}.pth"))
+
+    assert made.parameters["network"] == name
+    assert made.parameters["updates"] == 12
 
 
 def test_raft_of_too_small_frames(raft):
@@ -170,6 +252,7 @@ def test_weights_that_are_none(tmp_path, raft):
         ({"algorithm": "tv-l1"}, "did you mean 'tvl1'"),
         ({"algorithm": "raft"}, "flow by raft without weights"),
         ({"algorithm": "dis", "weights": "some.pth"}, "flow by dis with weights"),
+        ({"algorithm": "raft", "weights": "some.pth", "parameters": (("updates", 3),)}, "RAFT with"),
         ({"raft": "raft_tiny"}, "no RAFT is called 'raft_tiny'"),
     ],
 )

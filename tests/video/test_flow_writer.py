@@ -9,21 +9,10 @@ import torch
 from kinema.core.errors import DataError, MediaError
 from kinema.video.file import VideoFile
 from kinema.video.flow import FlowChoice, flow_fields, make_algorithm, to_bytes
-from kinema.video.flow_record import FlowRecipe, FlowSource, read_record
+from kinema.video.flow_record import FlowRecipe, FlowSource, read_record, source_of
 from kinema.video.flow_source import FlowFile
-from kinema.video.flow_writer import at_rate, store_flow
-from kinema.video.frame import Frames
+from kinema.video.flow_writer import store_flow
 from kinema.video.writer import VideoWriter
-
-
-def numbered(times, time_base):
-    """Frames whose only pixel is their number, at `times` in units of `time_base`."""
-    data = torch.arange(len(times), dtype=torch.uint8).view(-1, 1, 1, 1)
-    return Frames(data, tuple(times), time_base)
-
-
-def shown(chunks, fps):
-    return [int(picture) for picture in at_rate(chunks, Fraction(fps))]
 
 
 def recipe_of(algorithm, **settings):
@@ -49,33 +38,6 @@ def video(tmp_path):
     return path
 
 
-def test_a_video_of_the_same_rate_keeps_its_frames():
-    assert shown([numbered(range(5), Fraction(1, 25))], 25) == [0, 1, 2, 3, 4]
-
-
-def test_a_slower_video_shows_frames_again():
-    assert shown([numbered(range(4), Fraction(1, 10))], 25) == [0, 0, 0, 1, 1, 2, 2, 2]
-
-
-def test_a_faster_video_loses_frames():
-    assert shown([numbered(range(7), Fraction(1, 50))], 25) == [0, 2, 4, 6]
-
-
-def test_what_a_clock_of_milliseconds_rounded_is_forgiven():
-    times = [round(1000 * k / 24) for k in range(48)]
-
-    assert shown([numbered(times, Fraction(1, 1000))], 24) == list(range(48))
-
-
-def test_chunks_make_no_difference_and_times_need_not_begin_at_zero():
-    times = [7, 8, 11, 12, 20]
-    whole = numbered(times, Fraction(1, 10))
-    parts = [whole.take([index]) for index in range(5)]
-
-    assert shown(parts, 10) == shown([whole], 10) == [0, 1, 1, 1, 2, 3, 3, 3, 3, 3, 3, 3, 3, 4]
-    assert shown([], 10) == []
-
-
 @pytest.mark.parametrize("store", ["jpeg", "video"])
 def test_what_is_stored_is_the_flow_of_the_scaled_frames(video, tmp_path, dis, store):
     recipe = recipe_of(dis, store=store)
@@ -88,6 +50,7 @@ def test_what_is_stored_is_the_flow_of_the_scaled_frames(video, tmp_path, dis, s
     assert (record.fields, record.width_px, record.height_px) == (11, 72, 48)
     assert record == read_record(tmp_path / "out" / "moving" / "flow.json")
     assert record.source == FlowSource.of(video)
+    assert source_of(tmp_path / "out" / "moving" / "flow.json") == video
     assert (record.source.name, record.source.size_bytes) == ("moving.mkv", video.stat().st_size)
     with FlowFile(tmp_path / "out" / "moving" / "flow.json") as flow:
         found = flow.read(range(11)).data.int()

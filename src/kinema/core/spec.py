@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from fractions import Fraction
 from typing import Literal
 
 from kinema.core.errors import UsageError
 
-__all__ = ["FLOW_MEAN", "FLOW_STD", "ClipSpec", "Crop", "InputSpec", "Modality", "Padding"]
+__all__ = ["FLOW_MEAN", "FLOW_STD", "ClipSpec", "Crop", "FlowSpec", "InputSpec", "Modality", "Padding"]
 
 Padding = Literal["loop", "last", "none"]
 Modality = Literal["rgb", "flow", "rgb+flow", "difference"]
@@ -50,6 +52,53 @@ class ClipSpec:
 
 
 @dataclass(frozen=True)
+class FlowSpec:
+    """How the optical flow that a network is fed with is computed. The defaults are those of the I3D paper.
+
+    Attributes:
+        algorithm: its name, such as `tvl1`.
+        fps: frames a second, resampled by time, between which motion is measured; an exact fraction as text,
+            "25" or "30000/1001".
+        short_side_px: what the short side of frames is scaled to before; motion is in pixels of that size.
+        bound_px: motion that reaches the last byte; more is cut off.
+        parameters: settings of the algorithm; kinema's own where they are not named.
+    """
+
+    algorithm: str
+    fps: str = "25"
+    short_side_px: int = 256
+    bound_px: float = 20.0
+    parameters: Mapping[str, bool | int | float | str] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        try:
+            positive = Fraction(self.fps) > 0
+        except (ValueError, ZeroDivisionError):
+            positive = False
+        if not positive:
+            raise UsageError(f"flow at {self.fps} frames a second", allowed="above 0, such as 25 or 30000/1001")
+        if self.short_side_px < 1:
+            raise UsageError(f"flow of frames of {self.short_side_px} pixels", allowed="one pixel or more")
+        if not self.bound_px > 0:
+            raise UsageError(f"flow bounded by {self.bound_px} pixels", allowed="above 0")
+
+    @property
+    def rate(self) -> Fraction:
+        """`fps` as a number."""
+        return Fraction(self.fps)
+
+    def differences(self, other: FlowSpec) -> dict[str, tuple[str, str]]:
+        """What differs from `other`: by name, this one's value and the other's; parameters where both name them."""
+        mine, others = ({**asdict(each), **each.parameters, "fps": each.rate} for each in (self, other))
+        del mine["parameters"], others["parameters"]
+        shared = [name for name in mine if name in others]
+        return {name: (_word(mine[name]), _word(others[name])) for name in shared if mine[name] != others[name]}
+
+    def __str__(self) -> str:
+        return f"{self.algorithm} at {self.fps} fps, short side {self.short_side_px}, within {self.bound_px:g} pixels"
+
+
+@dataclass(frozen=True)
 class InputSpec:
     """How pixels become the float32 input (N, C, T, size, size) of a network.
 
@@ -69,8 +118,7 @@ class InputSpec:
         mean: a value for each channel, after scaling to `value_range`.
         std: likewise; 1 means "not divided".
         value_range: what 255 becomes; 1.0 for most networks, 255.0 for those trained on raw bytes.
-        flow: the algorithm that computed the flow it was trained on, such as `tvl1`; None without flow, or
-            where nobody said.
+        flow: how the flow it was trained on was computed; None without flow, or where nobody said.
     """
 
     clip: ClipSpec = field(default_factory=ClipSpec)
@@ -81,7 +129,7 @@ class InputSpec:
     mean: tuple[float, ...] = (0.4345, 0.4051, 0.3775)
     std: tuple[float, ...] = (0.2768, 0.2713, 0.2737)
     value_range: float = 1.0
-    flow: str | None = None
+    flow: FlowSpec | None = None
 
     def __post_init__(self) -> None:
         if self.modality not in _CHANNELS:
@@ -89,7 +137,9 @@ class InputSpec:
         if self.crop not in ("center", "full"):
             raise UsageError(f"crop '{self.crop}'", allowed="center or full")
         if self.flow is not None and self.flow_channel is None:
-            raise UsageError(f"flow by {self.flow} in an input of modality {self.modality}", allowed="flow or rgb+flow")
+            raise UsageError(
+                f"flow by {self.flow.algorithm} in an input of modality {self.modality}", allowed="flow or rgb+flow"
+            )
         if self.modality == "difference" and self.clip.frames < 2:
             raise UsageError("differences of a clip of one frame", allowed="clips of two frames or more")
         if self.size_px < 16:
@@ -128,7 +178,7 @@ class InputSpec:
         return {name: (mine[name], others[name]) for name in mine if mine[name] != others[name]}
 
     def _in_words(self) -> dict[str, str]:
-        values = {**asdict(self), **asdict(self.clip)}
+        values = {**asdict(self), **asdict(self.clip), "flow": self.flow}
         # Of these two one rules, so they are one property of a clip.
         stride, fps = values.pop("stride"), values.pop("fps")
         values["spacing"] = f"stride {stride}" if fps is None else f"{fps:g} fps"

@@ -30,10 +30,13 @@ from kinema.core.atomic import replacing
 from kinema.core.cache import cache_folder
 from kinema.core.errors import DataError, MediaError, UsageError
 from kinema.core.progress import Progress
+from kinema.core.spec import InputSpec
 from kinema.datasets.content import content_stamp, rate_notes
 from kinema.datasets.sample import Sample
+from kinema.video.fed import FlowSteps, open_fed, read_as
+from kinema.video.flow_record import is_flow, source_of
 from kinema.video.frame import Frames
-from kinema.video.source import open_recording
+from kinema.video.source import Recording, open_recording
 
 __all__ = ["CachedVideo", "FrameCache", "VideoShelf", "readers"]
 
@@ -87,21 +90,40 @@ class FrameCache:
         short_side_px: what the short side of every frame is scaled to.
         folder: where to keep frames; `cache_folder() / "frames"` unless given.
         limit_bytes: most the folder may hold; `$KINEMA_CACHE_GIB` unless given.
+        fed: what the network expects, at that short side; flow that is not stored is computed as it says. None:
+            pictures, or flow that is.
+        raft_weights: torchvision's weights of RAFT, where that computes the flow.
     """
 
-    def __init__(self, short_side_px: int, *, folder: Path | None = None, limit_bytes: int | None = None) -> None:
+    def __init__(
+        self,
+        short_side_px: int,
+        *,
+        folder: Path | None = None,
+        limit_bytes: int | None = None,
+        fed: InputSpec | None = None,
+        raft_weights: Path | None = None,
+    ) -> None:
         self.short_side_px = short_side_px
+        self.fed = fed
+        self.raft_weights = raft_weights
         self.folder = folder or cache_folder() / "frames"
         self.limit_bytes = _limit_from_environment() if limit_bytes is None else limit_bytes
+
+    @classmethod
+    def of(cls, fed: InputSpec, *, raft_weights: Path | None = None) -> FrameCache:
+        """The cache of what a network is fed with, be it pictures, optical flow or both."""
+        return cls(fed.short_side_px, fed=fed, raft_weights=raft_weights)
 
     def open(self, path: Path, *, start_seconds: float | None = None, end_seconds: float | None = None) -> CachedVideo:
         """The frames of `path`, or of its segment [start_seconds, end_seconds).
 
         Raises:
             MediaError: the file cannot be decoded whole, or the segment holds no frame.
+            UsageError: flow is to be computed, and cannot be.
         """
         key = self._key(path, start_seconds, end_seconds)
-        return self.keep(key, partial(_decode, path, self.short_side_px, start_seconds or 0.0, end_seconds))
+        return self.keep(key, partial(self._decode, path, start_seconds or 0.0, end_seconds))
 
     def keep(self, key: str, decode: Callable[[], CachedVideo]) -> CachedVideo:
         """The frames kept under `key`, a file name; where there are none, those that `decode` gives, kept from now on.
@@ -160,8 +182,31 @@ class FrameCache:
             stamp = content_stamp(path)
         except OSError as error:
             raise MediaError(path, error.strerror or str(error)) from error
-        what = (_FORMAT, str(path.resolve()), *stamp, self.short_side_px)
+        what = (_FORMAT, str(path.resolve()), *stamp, self.short_side_px, *self._fed_as(path))
         return hashlib.sha256(repr((*what, start_seconds, end_seconds)).encode()).hexdigest()[:32]
+
+    def _fed_as(self, path: Path) -> tuple[object, ...]:
+        """What frames depend on besides the file and their size."""
+        if self.fed is None:
+            return ()
+        told = read_as(path, self.fed, raft_weights=self.raft_weights)
+        try:
+            return (*told, *content_stamp(source_of(path))) if told and is_flow(path) else told
+        except OSError as error:
+            raise MediaError(path, error.strerror or str(error)) from error
+
+    def _opened(self, path: Path) -> Recording | FlowSteps:
+        if self.fed is None:
+            return open_recording(path, short_side_px=self.short_side_px)
+        return open_fed(path, self.fed, raft_weights=self.raft_weights)
+
+    def _decode(self, path: Path, start_seconds: float, end_seconds: float | None) -> CachedVideo:
+        with self._opened(path) as video:
+            parts = list(video.frames(start_seconds=start_seconds, end_seconds=end_seconds))
+        if not parts:
+            raise MediaError(path, f"no frame between {start_seconds} s and {end_seconds} s")
+        frames = Frames.join(parts)
+        return CachedVideo(frames.data, frames.pts, frames.time_base)
 
     def _keep(self, kept: Path, video: CachedVideo) -> None:
         header = {
@@ -204,15 +249,6 @@ class FrameCache:
                 continue
             entries.append((status.st_mtime, status.st_size, path))
         return entries
-
-
-def _decode(path: Path, short_side_px: int, start_seconds: float, end_seconds: float | None) -> CachedVideo:
-    with open_recording(path, short_side_px=short_side_px) as video:
-        parts = list(video.frames(start_seconds=start_seconds, end_seconds=end_seconds))
-    if not parts:
-        raise MediaError(path, f"no frame between {start_seconds} s and {end_seconds} s")
-    frames = Frames.join(parts)
-    return CachedVideo(frames.data, frames.pts, frames.time_base)
 
 
 def _read(kept: Path) -> CachedVideo | None:

@@ -22,7 +22,7 @@ import torch
 
 from kinema.core.errors import DataError, MediaError, UsageError
 from kinema.core.progress import Progress, Silent
-from kinema.core.spec import Modality
+from kinema.core.spec import FlowSpec, Modality
 from kinema.datasets.manifest import Manifest
 from kinema.datasets.processes import read_apart
 from kinema.datasets.sample import Sample, listing
@@ -168,17 +168,25 @@ def flow_recipe(samples: Iterable[Sample]) -> FlowRecipe | None:
     return next((recipe for recipe, _ in recipes.values()), None)
 
 
-def require_modality(samples: Sequence[Sample], modality: Modality) -> None:
+def require_modality(samples: Sequence[Sample], modality: Modality, *, computed: FlowSpec | None = None) -> None:
     """Refuse pictures for a network that is fed flow, and the other way round.
+
+    Args:
+        samples: rows of a manifest.
+        modality: what the network is fed with.
+        computed: how the flow of videos is computed as they are read; None: it has to be stored.
 
     Raises:
         DataError: saying what to do.
     """
-    wrong = [sample.path for sample in samples if is_flow(sample.path) != (modality == "flow")]
+    wants_flow = modality in ("flow", "rgb+flow")
+    if wants_flow and computed is not None:
+        return
+    wrong = [sample.path for sample in samples if is_flow(sample.path) != wants_flow]
     if not wrong:
         return
     told = f"{len(wrong)} of {len(samples)} samples, such as {wrong[0]}"
-    if modality == "flow":
+    if wants_flow:
         raise DataError(
             f"{told}, are no flow, which the network is fed with",
             allowed=f"a manifest of {FLOW_FILE} files",
@@ -187,7 +195,7 @@ def require_modality(samples: Sequence[Sample], modality: Modality) -> None:
     raise DataError(
         f"{told}, are flow, and the network is fed with modality {modality}",
         allowed="videos",
-        next_step="to train on flow add --set modality=flow",
+        next_step="to train on flow add --set modality=flow, or rgb+flow for two streams",
     )
 
 
@@ -274,8 +282,12 @@ def _fields_there(folder: Path, recipe: FlowRecipe, path: Path) -> int | None:
         record = read_record(folder / FLOW_FILE)
     except MediaError:
         return None
-    same = record.recipe == recipe and record.source == FlowSource.of(path)
-    return record.fields if same else None
+    source = FlowSource.of(path, seen_from=folder)
+    if record.recipe != recipe or record.source != source:
+        return None
+    if record.source.path != source.path:  # the video, or the flow, has moved
+        replace(record, source=source).write(folder)
+    return record.fields
 
 
 @cache

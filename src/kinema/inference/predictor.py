@@ -23,11 +23,8 @@ from kinema.models.model import VideoModel
 from kinema.models.published import weights_path
 from kinema.models.weights import ModelCard, load_weights
 from kinema.transforms.presets import EvalTransform
-from kinema.video.flow_record import flow_doubts
-from kinema.video.flow_source import FlowFile
+from kinema.video.fed import doubts_of, open_fed
 from kinema.video.frame import Frames
-from kinema.video.picture_sequence import RATE_WARNING, PictureSequence
-from kinema.video.source import open_video
 
 __all__ = ["Predictor", "choose_device", "load"]
 
@@ -41,10 +38,14 @@ class Predictor:
         model: the bare network; it is put into evaluation mode when it scores.
         card: its labels and input specification.
         device: `cpu`, `cuda`, `cuda:1`, `mps`, or `auto` for the fastest there is.
+        raft_weights: torchvision's weights of RAFT, where the network is fed with flow by it that is not stored.
     """
 
-    def __init__(self, model: VideoModel, card: ModelCard, *, device: str = "auto") -> None:
+    def __init__(
+        self, model: VideoModel, card: ModelCard, *, device: str = "auto", raft_weights: Path | None = None
+    ) -> None:
         self.device = choose_device(device)
+        self.raft_weights = raft_weights
         self.model = model.to(self.device)
         self.card = card
         self._transform = EvalTransform(card.input)
@@ -72,7 +73,8 @@ class Predictor:
     ) -> Prediction:
         """What happens in a video, watched through sliding windows from its first frame to its last.
 
-        A file that is damaged is judged by what decodes; the damage is named in `warnings`.
+        A file that is damaged is judged by what decodes; the damage is named in `warnings`. Where the network is
+        fed with optical flow it is computed while the video is read, as the card's input says.
 
         Args:
             source: path of a video file, of a folder of frames or of the `flow.json` of stored flow, or URL
@@ -84,19 +86,19 @@ class Predictor:
 
         Raises:
             MediaError: nothing of the source can be read.
-            UsageError: a hop longer than a window or below 1, or a window that is none.
+            UsageError: a hop longer than a window or below 1, or a window that is none; or flow that cannot be
+                computed here.
         """
         spec = self.card.input.clip
         if window_frames is not None:
             spec = replace(spec, frames=window_frames)
         hop = max(1, spec.frames // 2) if hop_frames is None else hop_frames
         windows: list[Window] = []
-        with open_video(str(source), short_side_px=self.card.input.short_side_px) as video:
+        with open_fed(str(source), self.card.input, raft_weights=self.raft_weights) as video:
             reading = _Tolerant(video.frames(), str(source), progress or Silent())
             for batch in _batches(stream_clips(reading, spec, hop)):
                 windows += self._windows(batch)
-            doubts = flow_doubts(video.record.recipe if isinstance(video, FlowFile) else None, self.card.input)
-            guessed = (RATE_WARNING,) if isinstance(video, PictureSequence) and video.rate_assumed else ()
+            doubts = doubts_of(video, self.card.input)
         return Prediction(
             source=str(source),
             duration_seconds=windows[-1].end_seconds,
@@ -104,7 +106,7 @@ class Predictor:
             probabilities=video_probabilities(windows),
             windows=tuple(windows),
             events=events_in(windows, self.card.labels, rule or EventRule()),
-            warnings=(*doubts, *guessed, *reading.warnings),
+            warnings=(*doubts, *reading.warnings),
         )
 
     def _windows(self, batch: list[Clip]) -> list[Window]:
@@ -118,12 +120,15 @@ class Predictor:
         return f"Predictor({self.card.architecture}, {self.card.labels}, on {self.device})"
 
 
-def load(given: str | Path, *, device: str = "auto", progress: Progress | None = None) -> Predictor:
+def load(
+    given: str | Path, *, device: str = "auto", raft_weights: Path | None = None, progress: Progress | None = None
+) -> Predictor:
     """The predictor of a kinema weights file, or of published weights.
 
     Args:
         given: path of a weights file, or a name of `kinema models list --weights`.
-        device: as for `Predictor`.
+        device: as for `Predictor`, as is the next one.
+        raft_weights: see there.
         progress: where a download draws its bar.
 
     Raises:
@@ -131,7 +136,7 @@ def load(given: str | Path, *, device: str = "auto", progress: Progress | None =
         UsageError: neither a path nor a known name, or no such device.
     """
     weights = load_weights(weights_path(given, progress=progress))
-    return Predictor(weights.model, weights.card, device=device)
+    return Predictor(weights.model, weights.card, device=device, raft_weights=raft_weights)
 
 
 def choose_device(name: str) -> torch.device:

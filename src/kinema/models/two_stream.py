@@ -25,7 +25,7 @@ from torch import nn
 from torchvision.models.googlenet import GoogLeNet
 
 from kinema.core.errors import UsageError
-from kinema.core.spec import FLOW_MEAN, FLOW_STD, ClipSpec, InputSpec
+from kinema.core.spec import FLOW_MEAN, FLOW_STD, ClipSpec, FlowSpec, InputSpec
 from kinema.models import i3d
 from kinema.models.layers.inception import FEATURES, STAGES, inception_v1
 from kinema.models.model import Option, VideoModel
@@ -256,7 +256,7 @@ def _row(name: str, builder: type[_Streams], options: tuple[Option, ...], frames
         short_side_px=256,
         mean=(*(0.5,) * 3, *(FLOW_MEAN,) * 2),
         std=(*(0.5,) * 3, *(FLOW_STD,) * 2),
-        flow="tvl1",
+        flow=FlowSpec("tvl1"),
     )
     paper = "Carreira and Zisserman 2017, arXiv:1705.07750"
     return ModelRow(name, builder, {}, options, int(size["parameters"]), size["gflops"], paper, at_25_fps)

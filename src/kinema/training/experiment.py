@@ -290,7 +290,7 @@ class _Bench:
 
     def card(self, split: Split) -> ModelCard:
         """What the weights trained on `split` will say about themselves, metrics aside."""
-        spec = replace(_input_spec(self.config), flow=self.flow.algorithm if self.flow else None)
+        spec = replace(_input_spec(self.config), flow=self.flow.spec if self.flow else None)
         return ModelCard(
             architecture=self.config.model,
             options=full_options(self.config.model, self.config.model_options),

@@ -21,6 +21,7 @@ import torch
 from torchvision.models.optical_flow import raft_large, raft_small
 
 from kinema.core.errors import MediaError, UsageError, WeightsError, nearest
+from kinema.core.spec import FlowSpec
 
 __all__ = [
     "ALGORITHMS",
@@ -28,6 +29,7 @@ __all__ = [
     "FlowAlgorithm",
     "FlowChoice",
     "Parameters",
+    "algorithm_of",
     "flow_fields",
     "from_bytes",
     "make_algorithm",
@@ -42,10 +44,21 @@ ZERO_BYTE = 128
 
 _STEPS = 127
 
+# What OpenCV's own defaults are and were, in every version since 3.0: said here, since a default may change.
+_TVL1: Parameters = {
+    "Tau": 0.25, "Lambda": 0.15, "Theta": 0.3, "Gamma": 0.0, "Epsilon": 0.01, "ScalesNumber": 5, "ScaleStep": 0.8,
+    "WarpingsNumber": 5, "InnerIterations": 30, "OuterIterations": 10, "MedianFiltering": 5, "UseInitialFlow": False,
+}  # fmt: skip
+# Those of OpenCV's own example.
+_FARNEBACK: Parameters = {
+    "pyr_scale": 0.5, "levels": 3, "winsize": 15, "iterations": 3, "poly_n": 5, "poly_sigma": 1.2, "flags": 0,
+}  # fmt: skip
+
 _RAFT: dict[str, Callable[..., torch.nn.Module]] = {"raft_small": raft_small, "raft_large": raft_large}
 # Its coarsest correlation is taken at a sixty-fourth of the picture, which needs two points a side there.
 _RAFT_LEAST_PX = 128
 _RAFT_MULTIPLE_PX = 8
+_RAFT_UPDATES = 12  # what torchvision's figures for its files were measured with
 
 
 class FlowAlgorithm(Protocol):
@@ -76,12 +89,14 @@ class FlowChoice:
         raft: `raft_small` or `raft_large`; for `raft` only, as are the next two.
         weights: file of torchvision's weights of that network.
         device: where the network runs.
+        parameters: settings by name that differ from kinema's own; none for `raft`.
     """
 
     algorithm: str = "tvl1"
     raft: str = "raft_small"
     weights: Path | None = None
     device: str = "cpu"
+    parameters: tuple[tuple[str, bool | int | float | str], ...] = ()
 
     def __post_init__(self) -> None:
         if self.algorithm not in ALGORITHMS:
@@ -91,6 +106,8 @@ class FlowChoice:
             )
         if self.raft not in _RAFT:
             raise UsageError(f"no RAFT is called '{self.raft}'{nearest(self.raft, _RAFT)}", allowed=", ".join(_RAFT))
+        if self.algorithm == "raft" and self.parameters:
+            raise UsageError(f"RAFT with {dict(self.parameters)}", allowed="no parameters beside its weights")
         if (self.algorithm == "raft") != (self.weights is not None):
             raise UsageError(
                 f"flow by {self.algorithm} {'with' if self.weights else 'without'} weights",
@@ -107,6 +124,36 @@ def make_algorithm(choice: FlowChoice) -> FlowAlgorithm:
         WeightsError: the weights of a network cannot be read or do not fit.
     """
     return ALGORITHMS[choice.algorithm](choice)
+
+
+def algorithm_of(spec: FlowSpec, *, weights: Path | None = None, device: str = "cpu") -> FlowAlgorithm:
+    """The algorithm that `spec` names, with its parameters, ready to run.
+
+    Args:
+        spec: what a network was trained on.
+        weights: those of RAFT, where that is the algorithm; for nothing else.
+        device: where RAFT runs.
+
+    Raises:
+        UsageError: kinema has no such algorithm or parameter, OpenCV is not installed, or RAFT lacks its weights.
+        WeightsError: the weights are not those that the flow was computed with.
+    """
+    if spec.algorithm != "raft":
+        return make_algorithm(FlowChoice(spec.algorithm, parameters=tuple(sorted(spec.parameters.items()))))
+    if weights is None:
+        raise UsageError(
+            f"flow by {spec.parameters.get('network', 'raft')}, and no weights of it",
+            allowed="the file that torchvision publishes",
+            next_step="pass it as --raft-weights, or compute the flow with kinema data flow --algorithm raft",
+        )
+    made = make_algorithm(FlowChoice("raft", str(spec.parameters.get("network", "raft_small")), weights, device))
+    expected = spec.parameters.get("weights_sha256")
+    if expected is not None and made.parameters["weights_sha256"] != expected:
+        raise WeightsError(
+            f"{weights} is not the RAFT that the network's flow was computed with",
+            allowed=f"the file with SHA-256 {expected}",
+        )
+    return made
 
 
 def flow_fields(frames: torch.Tensor, algorithm: FlowAlgorithm) -> torch.Tensor:
@@ -136,13 +183,14 @@ def from_bytes(bytes_: torch.Tensor, bound_px: float) -> torch.Tensor:
 
 
 class _Tvl1:
-    """Dual TV-L1 of OpenCV's contributed modules, with its defaults: what the authors of I3D took."""
+    """Dual TV-L1 of OpenCV's contributed modules; see docs/how-to/flow.md for what the authors of I3D took."""
 
     name = "tvl1"
 
     def __init__(self, choice: FlowChoice) -> None:
         self._cv2 = _opencv()
         self._made = self._cv2.optflow.DualTVL1OpticalFlow_create()
+        _write_on(self._made, _settings("tvl1", _TVL1, choice))
         self.library = f"OpenCV {self._cv2.__version__}"
         self.parameters: Parameters = _read_off(self._made)
 
@@ -159,6 +207,11 @@ class _Dis:
     def __init__(self, choice: FlowChoice) -> None:
         self._cv2 = _opencv()
         self._made = self._cv2.DISOpticalFlow_create(self._cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        own = {"preset": "medium", **_read_off(self._made)}
+        settings = _settings("dis", own, choice)
+        if settings.pop("preset") != "medium":
+            raise UsageError(f"DIS at preset {dict(choice.parameters)['preset']}", allowed="medium")
+        _write_on(self._made, settings)
         self.library = f"OpenCV {self._cv2.__version__}"
         self.parameters: Parameters = {"preset": "medium", **_read_off(self._made)}
 
@@ -175,9 +228,7 @@ class _Farneback:
     def __init__(self, choice: FlowChoice) -> None:
         self._cv2 = _opencv()
         self.library = f"OpenCV {self._cv2.__version__}"
-        self._settings: dict[str, Any] = {
-            "pyr_scale": 0.5, "levels": 3, "winsize": 15, "iterations": 3, "poly_n": 5, "poly_sigma": 1.2, "flags": 0,
-        }  # fmt: skip
+        self._settings: dict[str, Any] = _settings("farneback", _FARNEBACK, choice)
         self.parameters: Parameters = dict(self._settings)
 
     def field(self, before: npt.NDArray[np.uint8], after: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
@@ -189,7 +240,10 @@ class _Farneback:
 
 
 class _Raft:
-    """torchvision's RAFT, with weights from a file; the pictures are padded to multiples of 8 by their edges."""
+    """torchvision's RAFT, with weights from a file, used as torchvision's own evaluation uses it.
+
+    Pictures go from -1 to 1, and are padded to multiples of 8 by repeating their edges, half on either side.
+    """
 
     name = "raft"
 
@@ -213,7 +267,7 @@ class _Raft:
             ) from error
         self.library = f"torchvision {version('torchvision')}"
         digest = hashlib.sha256(content).hexdigest()
-        self.parameters: Parameters = {"network": choice.raft, "updates": 12, "weights_sha256": digest}
+        self.parameters: Parameters = {"network": choice.raft, "updates": _RAFT_UPDATES, "weights_sha256": digest}
 
     @torch.inference_mode()
     def field(self, before: npt.NDArray[np.uint8], after: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
@@ -224,10 +278,11 @@ class _Raft:
                 "a video", f"{width}x{height} pixels are too few for RAFT", allowed=f"{_RAFT_LEAST_PX} pixels a side"
             )
         pair = torch.from_numpy(np.stack([before, after])).to(self._device).permute(0, 3, 1, 2).float() / 127.5 - 1
-        right, below = (-side % _RAFT_MULTIPLE_PX for side in (width, height))
-        pair = torch.nn.functional.pad(pair, (0, right, 0, below), mode="replicate")
-        found = self._network(pair[:1], pair[1:], num_flow_updates=12)[-1]
-        field: npt.NDArray[np.float32] = found[0, :, :height, :width].float().cpu().numpy()
+        across, down = (-side % _RAFT_MULTIPLE_PX for side in (width, height))
+        left, top = across // 2, down // 2
+        pair = torch.nn.functional.pad(pair, (left, across - left, top, down - top), mode="replicate")
+        found = self._network(pair[:1], pair[1:], num_flow_updates=_RAFT_UPDATES)[-1]
+        field: npt.NDArray[np.float32] = found[0, :, top : top + height, left : left + width].float().cpu().numpy()
         return field
 
 
@@ -261,6 +316,20 @@ def _grey(cv2: Any, picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 def _planes(interleaved: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """(H, W, 2) to (2, H, W)."""
     return np.ascontiguousarray(interleaved.transpose(2, 0, 1))
+
+
+def _settings(name: str, own: Parameters, choice: FlowChoice) -> dict[str, bool | int | float | str]:
+    """The settings of an algorithm that are kinema's own, and in place of some of them those that were chosen."""
+    for each, _ in choice.parameters:
+        if each not in own:
+            raise UsageError(f"{name} has no parameter {each}{nearest(each, own)}", allowed=", ".join(own))
+    return {**own, **dict(choice.parameters)}
+
+
+def _write_on(made: Any, settings: Parameters) -> None:
+    """Make an algorithm of OpenCV run with `settings`."""
+    for name, value in settings.items():
+        getattr(made, f"set{name}")(value)
 
 
 def _read_off(made: Any) -> dict[str, bool | int | float | str]:

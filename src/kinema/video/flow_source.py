@@ -15,6 +15,7 @@ from PIL import Image, UnidentifiedImageError
 from kinema.core.errors import MediaError, UsageError
 from kinema.video.file import Damage, VideoFile, damage_error
 from kinema.video.flow_record import VIDEO_STORE, FlowRecord, read_record
+from kinema.video.flow_steps import field_at, scaled
 from kinema.video.frame import Frames
 from kinema.video.picture import check_short_side
 from kinema.video.probe import VideoInfo
@@ -149,7 +150,7 @@ class FlowFile:
             data = self._video.read(indices).data[:, :2]
         else:
             data = torch.stack([self._pair(index) for index in indices])
-        return Frames(self._scaled(data), tuple(indices), self._time_base)
+        return Frames(scaled(data, self.short_side_px), tuple(indices), self._time_base)
 
     def close(self) -> None:
         """Release the file; more than once does no harm."""
@@ -161,9 +162,7 @@ class FlowFile:
         return 1 / self.record.recipe.fps
 
     def _index_at(self, seconds: float) -> int:
-        """The first field at or after `seconds`; times that differ by rounding are the same."""
-        ticks = Fraction(seconds).limit_denominator(1_000_000) * self.record.recipe.fps
-        return min(self.record.fields, -(-ticks.numerator // ticks.denominator))
+        return min(self.record.fields, field_at(seconds, self.record.recipe.fps))
 
     def _chunks(self, indices: range, size: int) -> Generator[Frames, None, None]:
         broken: dict[int, str] = {}
@@ -203,15 +202,6 @@ class FlowFile:
                 raise MediaError(path, f"{name}: {picture.width}x{picture.height} pixels, not {size[0]}x{size[1]}")
             planes.append(torch.from_numpy(np.array(picture)))
         return torch.stack(planes)
-
-    def _scaled(self, data: torch.Tensor) -> torch.Tensor:
-        height, width = data.shape[2:]
-        if self.short_side_px is None or self.short_side_px == min(height, width):
-            return data.contiguous()
-        scale = self.short_side_px / min(height, width)
-        size = [max(1, round(height * scale)), max(1, round(width * scale))]
-        resized = torch.nn.functional.interpolate(data.float(), size, mode="bilinear", antialias=True)
-        return resized.round().clamp(0, 255).to(torch.uint8)
 
     def __enter__(self) -> Self:
         return self

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from kinema.core.errors import WeightsError
+from kinema.core.spec import FlowSpec
 from kinema.models.convert.conversion import convert_file, convert_tensors
 
 
@@ -111,4 +112,4 @@ def test_pictures_and_flow_are_fed_from_minus_one_to_one(channels, modality):
     mean, std = (128 / 255, 127 / 255) if modality == "flow" else (0.5, 0.5)
     assert (fed.modality, fed.mean, fed.std) == (modality, (mean,) * channels, (std,) * channels)
     assert (fed.size_px, fed.short_side_px, fed.clip.fps) == (224, 256, 25)
-    assert fed.flow == ("tvl1" if modality == "flow" else None)
+    assert fed.flow == (FlowSpec("tvl1") if modality == "flow" else None)

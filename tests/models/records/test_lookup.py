@@ -8,7 +8,7 @@ from torchvision.models import get_model_weights, list_models
 from torchvision.models import video as torchvision_video
 
 from kinema.core.errors import UsageError
-from kinema.core.spec import InputSpec
+from kinema.core.spec import FlowSpec, InputSpec
 from kinema.models.published import card_of
 from kinema.models.records.lookup import find_record, is_record, list_records, records_of
 from kinema.models.records.record import ClassSet, Figure
@@ -160,7 +160,7 @@ def test_inputs_of_i3d_run_from_minus_one_to_one():
         ends = (1, 128, 255) if spec.modality == "flow" else (0, 127.5, 255)
         scaled = [(byte / 255 * spec.value_range - spec.mean[0]) / spec.std[0] for byte in ends]
         assert scaled == pytest.approx([-1.0, 0.0, 1.0])
-        assert spec.flow == ("tvl1" if spec.modality == "flow" else None)
+        assert spec.flow == (FlowSpec("tvl1") if spec.modality == "flow" else None)
 
 
 TORCHVISION = [(name, weights) for name in list_models(module=torchvision_video) for weights in get_model_weights(name)]

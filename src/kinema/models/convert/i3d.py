@@ -15,7 +15,7 @@ from dataclasses import replace
 import torch
 
 from kinema.core.errors import WeightsError
-from kinema.core.spec import FLOW_MEAN, FLOW_STD
+from kinema.core.spec import FLOW_MEAN, FLOW_STD, FlowSpec
 from kinema.models.convert.recognised import Recognised, is_conv3d, length_of
 from kinema.models.zoo import find_row
 
@@ -94,7 +94,8 @@ def _recognised(source: str, tensors: Mapping[str, torch.Tensor], original: Mapp
     in_channels = tensors[_FIRST].shape[1]
     trained_on = find_row("i3d").input
     if in_channels == 2:
-        trained_on = replace(trained_on, modality="flow", mean=(FLOW_MEAN,) * 2, std=(FLOW_STD,) * 2, flow="tvl1")
+        mean, std = (FLOW_MEAN,) * 2, (FLOW_STD,) * 2
+        trained_on = replace(trained_on, modality="flow", mean=mean, std=std, flow=FlowSpec("tvl1"))
     return Recognised(
         source=source,
         architectures=("i3d",),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from kinema.core.spec import FLOW_MEAN, FLOW_STD, ClipSpec, InputSpec
+from kinema.core.spec import FLOW_MEAN, FLOW_STD, ClipSpec, FlowSpec, InputSpec
 from kinema.models.download import RemoteFile
 from kinema.models.records.record import ClassSet, Figure, Licence, WeightsRecord
 
@@ -23,7 +23,7 @@ _APACHE = Licence("Apache-2.0", "Apache-2.0", "they lie in the repository that i
 
 # 25 frames a second, pixels and flow (cut off at 20 pixels) scaled to -1..1: README of kinetics-i3d.
 _RGB = InputSpec(ClipSpec(64, fps=25.0), size_px=224, short_side_px=256, mean=(0.5,) * 3, std=(0.5,) * 3)
-_FLOW = replace(_RGB, modality="flow", mean=(FLOW_MEAN,) * 2, std=(FLOW_STD,) * 2, flow="tvl1")
+_FLOW = replace(_RGB, modality="flow", mean=(FLOW_MEAN,) * 2, std=(FLOW_STD,) * 2, flow=FlowSpec("tvl1"))
 
 _KINETICS_400 = ClassSet("Kinetics-400", 400, "kinetics400", f"{_DEEPMIND}/blob/master/data/label_map.txt")
 _KINETICS_600 = ClassSet("Kinetics-600", 600, "kinetics600", f"{_DEEPMIND}/blob/master/data/label_map_600.txt")
