@@ -19,13 +19,12 @@ from kinema.datasets.splits import SplitRule, make_splits
 from kinema.evaluation import examine as examine_module
 from kinema.evaluation.examine import (
     _write_predictions,
-    describe_rule,
     examine,
     pool,
-    readable,
     report_of,
     write_examination,
 )
+from kinema.evaluation.part import describe_rule, readable
 from kinema.evaluation.protocol import ScoredVideo, Views
 from kinema.evaluation.report import BrokenFile, Protocol
 from kinema.models.weights import load_weights, save_weights

@@ -6,12 +6,16 @@ from small_runs import PLAIN, Plain
 
 from kinema.core.labels import LabelMap
 from kinema.datasets.cache import FrameCache
+from kinema.datasets.manifest import read_manifest
 from kinema.datasets.sample import Sample
+from kinema.datasets.shards.index import PackOptions
+from kinema.datasets.shards.pack import pack
 from kinema.models.weights import ModelCard
 from kinema.models.zoo import full_options
 from kinema.training import loop
 from kinema.training.config import make_config
 from kinema.training.loop import Job
+from kinema.training.material import FileMaterial
 from kinema.training.run import RunFolder
 from kinema.video.writer import VideoWriter
 
@@ -55,6 +59,14 @@ def job_of(samples, cache, tmp_path):
         card = ModelCard(config.model, options, 3, LabelMap.of(["a", "b"]), config.input_spec, {})
         folder = RunFolder(tmp_path / name)
         folder.begin()
-        return Job(config, samples[:train], samples[8 : 8 + val], card, cache, folder)
+        learnt = FileMaterial(samples[:train], card.labels, cache)
+        return Job(config, learnt, samples[8 : 8 + val], card, cache, folder)
 
     return build
+
+
+@pytest.fixture(scope="session")
+def packed_clips(tiny_clips, tmp_path_factory):
+    """The rendered clips, packed: 12 to train on, 4 to validate on, 8 to test on, in several shards each."""
+    options = PackOptions(shard_mib=0.02, short_side_px=48)
+    return pack(read_manifest(tiny_clips), tmp_path_factory.mktemp("shards") / "tiny", options=options, workers=0)

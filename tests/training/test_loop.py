@@ -90,7 +90,7 @@ def test_a_row_says_what_happened(job_of):
     network = Plain()
     network.load_state_dict(fresh())
     parts = set_up(job)
-    (batch,) = parts.loader
+    (batch,) = parts.feed
     with torch.no_grad():
         logits = network(parts.objective.transform.batch(batch.clips, torch.Generator()))
     assert row.train_loss == pytest.approx(nn.functional.cross_entropy(logits, batch.targets).item(), rel=1e-5)
@@ -111,7 +111,7 @@ def test_balanced_class_weights_reach_the_loss(job_of):
     job = job_of("1", class_weights="balanced", batch_size=8, lr=1e-12)
     balanced = set_up(job)
     assert balanced.objective.weights.tolist() == pytest.approx([8 / (2 * 6), 8 / (2 * 2)])
-    (batch,) = balanced.loader
+    (batch,) = balanced.feed
     network = Plain()
     network.load_state_dict(fresh())
     with torch.no_grad():
@@ -125,7 +125,7 @@ def test_balanced_class_weights_reach_the_loss(job_of):
 @pytest.mark.usefixtures("plain")
 def test_balanced_epochs_show_classes_alike_and_repeat_no_clip(job_of):
     parts = set_up(job_of(balance="class", batch_size=8, seed=1))
-    (batch,) = parts.loader
+    (batch,) = parts.feed
     assert sorted(batch.targets.tolist()) == [0] * 4 + [1] * 4
     rows = np.array(batch.rows)
     again = [batch.clips[rows == row] for row in set(batch.rows) if (rows == row).sum() > 1]
@@ -173,7 +173,7 @@ def test_numbers_that_are_none_stop_the_run_and_spare_the_weights(job_of, monkey
         run(job)
     named = [line.strip() for line in caught.value.given.splitlines()[1:]]
     assert len(named) == (2 if place == "loss" else 4)
-    assert set(named) <= {str(sample.path) for sample in job.train}
+    assert set(named) <= {str(sample.path) for sample in job.train.samples}
     assert same(made[0].state_dict(), fresh())
 
 

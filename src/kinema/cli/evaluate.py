@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,29 +12,41 @@ from kinema.cli.render_results import show_metrics
 
 __all__ = ["evaluate"]
 
+_FUSE_HELP = "Weights of a second network, such as one of flow, whose answers are joined with these."
+
+_DATA_HELP = "Folder of class folders, manifest, or packed data (its folder, index.json or URL)."
+
 
 def evaluate(
     weights: Annotated[str, typer.Argument(help="Weights file, or a name of `kinema models list --weights`.")],
-    data: Annotated[Path, typer.Argument(help="Folder of class folders, or manifest CSV.")],
+    data: Annotated[str, typer.Argument(help=_DATA_HELP)],
     split: Annotated[str, typer.Option(help="test, val, train or all.")] = "test",
     stride: Annotated[int | None, typer.Option(min=1, help="Frames from window to window. [half a window]")] = None,
     still: Annotated[
         bool, typer.Option("--still", help="Repeat one frame of each window: what is seen without motion.")
     ] = False,
     skip_broken: Annotated[bool, typer.Option("--skip-broken", help="Leave out broken videos.")] = False,
+    fuse: Annotated[str | None, typer.Option(metavar="WEIGHTS", help=_FUSE_HELP)] = None,
+    fusion: Annotated[str, typer.Option(help="How --fuse joins them: logits (their sum) or probabilities.")] = "logits",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     out: Annotated[Path | None, typer.Option(help="Folder for report.html, metrics.json and predictions.csv.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
-    """Figures at clip and at video level, each with its interval and its protocol."""
+    """Figures at clip and at video level, each with its interval and its protocol.
+
+    Where the weights expect optical flow and DATA are videos, it is computed as they say, and kept.
+    """
     from kinema.evaluation.examine import examine
+    from kinema.evaluation.fused import examine_fused
     from kinema.evaluation.protocol import Views
 
+    how: dict[str, Any] = {"split": split, "views": Views(stride, still), "skip_broken": skip_broken}
     with bars() as progress:
-        found = examine(
-            weights, data, split=split, views=Views(stride, still), skip_broken=skip_broken, device=device,
-            out=out, progress=progress,
-        )  # fmt: skip
+        how |= {"device": device, "out": out, "progress": progress}
+        if fuse is None:
+            found = examine(weights, data, **how)
+        else:
+            found = examine_fused(weights, data, beside=fuse, fusion=fusion, **how)
     if as_json:
         write_json(found.to_json())
     else:

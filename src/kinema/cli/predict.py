@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from kinema.cli.predict_sources import Watched, watched
 from kinema.cli.render import bars, show_error, write_json
 from kinema.cli.render_results import show_prediction
+from kinema.core.errors import DataError, MediaError
+
+if TYPE_CHECKING:  # this room loads torch, and `kinema --help` must not
+    from kinema.inference.fusion import FusedPredictor
+    from kinema.inference.predictor import Predictor
+    from kinema.inference.result import Prediction
 
 __all__ = ["predict"]
+
+_FUSE_HELP = "Weights of a second network, such as one of flow, whose answers are joined with these."
 
 
 def predict(
     weights: Annotated[str, typer.Argument(help="Weights file, or a name of `kinema models list --weights`.")],
-    sources: Annotated[list[str], typer.Argument(help="Files, globs, folders or stream URLs.", metavar="SOURCE...")],
+    sources: Annotated[
+        list[str], typer.Argument(help="Files, globs, folders, stream URLs, or packed data.", metavar="SOURCE...")
+    ],
     window: Annotated[int | None, typer.Option(min=1, help="Frames a window. [those of the weights]")] = None,
     stride: Annotated[int | None, typer.Option(min=1, help="Frames from window to window. [half a window]")] = None,
     top_k: Annotated[int, typer.Option(min=1, help="Classes shown.")] = 5,
@@ -23,27 +36,30 @@ def predict(
     leave: Annotated[float, typer.Option(help="Score below which it closes.")] = 0.4,
     min_seconds: Annotated[float, typer.Option(help="Shortest event.")] = 0.5,
     merge_seconds: Annotated[float, typer.Option(help="Longest pause within one event.")] = 1.0,
+    fuse: Annotated[str | None, typer.Option(metavar="WEIGHTS", help=_FUSE_HELP)] = None,
+    fusion: Annotated[str, typer.Option(help="How --fuse joins them: logits (their sum) or probabilities.")] = "logits",
+    raft_weights: Annotated[Path | None, typer.Option(help="torchvision's RAFT, for networks of its flow.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a video, a line each.")] = False,
 ) -> None:
     """Class scores of whole videos, their timeline, and the intervals in which a class stays high.
 
+    Where the weights expect optical flow it is computed while the video is read, as they say.
     A video that cannot be read, or is too short for weights that allow no padding, is reported and
     the others go on; the exit code is then 4, or 3.
     """
-    from kinema.core.errors import DataError, MediaError
     from kinema.inference.events import EventRule
-    from kinema.inference.predictor import load
-    from kinema.video.source import expand
+    from kinema.inference.fusion import load_together
 
     rule = EventRule(enter, leave, min_seconds, merge_seconds)
     with bars() as progress:
-        predictor = load(weights, device=device, progress=progress)
+        predictor = load_together(
+            weights, fuse, fusion=fusion, device=device, raft_weights=raft_weights, progress=progress
+        )
     failed = 0
-    for source in expand(sources):
+    for video in watched(sources):
         try:
-            with bars() as progress:
-                found = predictor.predict(source, window_frames=window, hop_frames=stride, rule=rule, progress=progress)
+            found = _answer(predictor, video, window_frames=window, hop_frames=stride, rule=rule)
         except (MediaError, DataError) as error:
             show_error(error)
             failed = error.exit_code
@@ -54,3 +70,13 @@ def predict(
             show_prediction(found, top_k, timeline=timeline)
     if failed:
         raise typer.Exit(failed)
+
+
+def _answer(predictor: Predictor | FusedPredictor, video: Watched, **asked: Any) -> Prediction:
+    """The prediction under the name of its video, and so what cannot be read of it."""
+    try:
+        with bars() as progress:
+            found = predictor.predict(video.source, progress=progress, **asked)
+    except MediaError as error:
+        raise MediaError(video.name, error.reason, allowed=error.allowed, next_step=error.next_step) from error
+    return replace(found, source=video.name)

@@ -8,7 +8,7 @@ from rich.filesize import decimal
 from rich.markup import escape
 from rich.table import Table
 
-from kinema.cli.render import stdout
+from kinema.cli.render import stderr, stdout
 
 if TYPE_CHECKING:  # this room loads torch, and `kinema --help` must not
     from kinema.datasets.shards.index import PackIndex
@@ -35,6 +35,8 @@ def show_pack(index: PackIndex) -> None:
         stdout.print(f"[bold red]left out:[/] {escape(one.path)}{span}: {escape(one.reason)}")
     if index.broken:
         stdout.print(f"{len(index.broken)} of {held + len(index.broken)} samples left out")
+    for leak in index.leaks:
+        stderr.print(f"[yellow]warning:[/] {leak}; training on these shards needs --allow-leak")
 
 
 def _span(start_seconds: float | None, end_seconds: float | None) -> str:

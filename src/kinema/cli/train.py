@@ -12,12 +12,13 @@ from kinema.cli.render_results import show_outcome
 
 __all__ = ["train"]
 
+_DATA_HELP = "Folder of class folders, manifest, or packed data (its folder, index.json or URL)."
 _WEIGHTS_HELP = "Start from a weights file, or a name of `kinema models list --weights`."
 _SPLIT_HELP = "What is kept together: auto, column, group or random. [auto]"
 
 
 def train(
-    data: Annotated[Path | None, typer.Argument(help="Folder of class folders, or manifest CSV.")] = None,
+    data: Annotated[str | None, typer.Argument(help=_DATA_HELP)] = None,
     model: Annotated[str | None, typer.Option(help="Network; see `kinema models list`.")] = None,
     weights: Annotated[str | None, typer.Option(help=_WEIGHTS_HELP)] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the clips.")] = None,

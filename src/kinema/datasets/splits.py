@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from itertools import combinations
@@ -19,11 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinema.core.errors import DataError, UsageError, nearest
+from kinema.core.labels import LabelMap
 from kinema.datasets.manifest import Manifest
 from kinema.datasets.partition import deal
 from kinema.datasets.sample import SPLITS, listing
 
-__all__ = ["SPLIT_BY", "Split", "SplitRule", "make_splits", "restore_split", "shared_by_parts"]
+__all__ = ["SPLIT_BY", "Split", "SplitRule", "doubts_of", "make_splits", "restore_split", "shared_by_parts"]
 
 SPLIT_BY = ("auto", "column", "group", "random")
 
@@ -335,19 +337,32 @@ def _require_trained(manifest: Manifest, train: Sequence[int], others: Sequence[
 
 
 def _warnings(manifest: Manifest, indices: Sequence[Sequence[int]]) -> list[str]:
-    warnings = []
+    held = [Counter(manifest.targets[index] for index in part) for part in indices]
+    counts = [[part[target] for target in range(manifest.labels.count)] for part in held]
     ungrouped = sum(sample.group is None for sample in manifest.samples)
-    if ungrouped == len(manifest):
-        warnings.append(
+    return doubts_of(manifest.labels, counts, ungrouped=ungrouped, samples=len(manifest))
+
+
+def doubts_of(labels: LabelMap, counts: Sequence[Sequence[int]], *, ungrouped: int, samples: int) -> list[str]:
+    """What a reader of scores should know of a split: a sentence each.
+
+    Args:
+        labels: the K classes.
+        counts: samples of each class in train, val and test, (3, K).
+        ungrouped: samples whose group is unknown.
+        samples: how many there are in all.
+    """
+    doubts = []
+    if ungrouped == samples:
+        doubts.append(
             "there is no group column: clips of one recording may stand in more than one part, "
             "so near-duplicates cannot be excluded and scores may be too good"
         )
     elif ungrouped:
-        warnings.append(f"{ungrouped} of {len(manifest)} samples have no group: each of their files counts as one")
-    trained = {manifest.targets[index] for index in indices[_TRAIN]}
+        doubts.append(f"{ungrouped} of {samples} samples have no group: each of their files counts as one")
     for part in (_VAL, _TEST):
-        lacking = sorted(trained - {manifest.targets[index] for index in indices[part]})
-        if indices[part] and lacking:
-            names = ", ".join(manifest.labels.require()[target] for target in lacking)
-            warnings.append(f"no {SPLITS[part]} sample of {names}: nothing is known of how well they are recognised")
-    return warnings
+        pairs = zip(labels.require(), counts[_TRAIN], counts[part], strict=True)
+        lacking = ", ".join(name for name, trained, here in pairs if trained and not here)
+        if any(counts[part]) and lacking:
+            doubts.append(f"no {SPLITS[part]} sample of {lacking}: nothing is known of how well they are recognised")
+    return doubts

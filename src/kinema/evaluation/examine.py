@@ -12,24 +12,20 @@ from typing import Any
 import numpy as np
 
 from kinema.core.atomic import replacing
-from kinema.core.errors import BrokenFilesError, DataError, UsageError, nearest
+from kinema.core.errors import UsageError, nearest
 from kinema.core.labels import LabelMap
 from kinema.core.progress import Progress
-from kinema.datasets.cache import FrameCache
-from kinema.datasets.content import rate_notes
-from kinema.datasets.flow import flow_recipe, require_modality
-from kinema.datasets.manifest import Manifest, read_manifest
+from kinema.datasets.cache import VideoShelf
 from kinema.datasets.sample import Sample
-from kinema.datasets.splits import restore_split
 from kinema.datasets.spreadsheet import write_cell
 from kinema.evaluation.metrics import Metrics, measure
+from kinema.evaluation.part import part_of
 from kinema.evaluation.protocol import ScoredVideo, Views, score_videos
 from kinema.evaluation.report import BrokenFile, Fact, Mistake, Protocol, Report, write_report
 from kinema.inference.predictor import Predictor, load
 from kinema.models.weights import ModelCard
-from kinema.video.flow_record import flow_doubts
 
-__all__ = ["Examination", "examine", "examine_samples", "readable", "report_of", "write_examination"]
+__all__ = ["Examination", "examine", "examine_samples", "report_of", "write_examination"]
 
 _MOST_MISTAKES = 20
 
@@ -78,7 +74,7 @@ class Examination:
 
 def examine(
     weights: str | Path,
-    data: Path,
+    data: str | Path,
     *,
     split: str,
     views: Views,
@@ -91,7 +87,7 @@ def examine(
 
     Args:
         weights: a file of kinema, or published weights by name.
-        data: folder of class folders or manifest CSV.
+        data: folder of class folders, manifest, or packed data set (its folder, index.json or URL).
         split: `train`, `val`, `test` or `all`. Where the data set does not name its splits, the one
             that the weights were trained with is made again.
         views: which clips of each video.
@@ -107,25 +103,21 @@ def examine(
     if split not in _CALLED:
         raise UsageError(f"--split {split}{nearest(split, _CALLED)}", allowed=", ".join(_CALLED))
     predictor = load(weights, device=device, progress=progress)
-    manifest = read_manifest(data, min_classes=1)
-    chosen, said, notes = _choose(manifest, predictor.card, split)
-    require_modality(chosen, predictor.card.input.modality)
-    cache = FrameCache(predictor.card.input.short_side_px)
-    kept, broken = readable(chosen, cache, skip_broken=skip_broken, progress=progress)
+    part = part_of(data, predictor.card, split, skip_broken=skip_broken, progress=progress)
     found = examine_samples(
         predictor,
-        kept,
-        cache=cache,
+        part.samples,
+        cache=part.videos,
         views=views,
         split=split,
-        protocol=Protocol(said, views.describe(predictor.card.input.clip.frames), samples=_CALLED[split]),
-        root=manifest.root,
-        broken=broken,
-        notes=(*notes, *rate_notes(kept), *flow_doubts(flow_recipe(kept), predictor.card.input)),
+        protocol=Protocol(part.said, views.describe(predictor.card.input.clip.frames), samples=_CALLED[split]),
+        root=part.root,
+        broken=part.broken,
+        notes=part.notes,
         progress=progress,
     )
     if out is not None:
-        write_examination(out, found, report_of(f"{Path(weights).name} on {data.name}", found, predictor.card))
+        write_examination(out, found, report_of(f"{Path(weights).name} on {part.name}", found, predictor.card))
     return found
 
 
@@ -136,7 +128,7 @@ def examine_samples(
     predictor: Predictor,
     samples: Sequence[Sample],
     *,
-    cache: FrameCache,
+    cache: VideoShelf,
     views: Views,
     split: str,
     protocol: Protocol,
@@ -182,24 +174,6 @@ def pool(
     return Examination(protocol, split, clip, video, tuple(scored), root, tuple(broken), tuple(notes))
 
 
-def readable(
-    samples: Sequence[Sample], cache: FrameCache, *, skip_broken: bool, progress: Progress
-) -> tuple[tuple[Sample, ...], tuple[BrokenFile, ...]]:
-    """The samples that decode, and the files that do not; reads everything once, into the cache.
-
-    Raises:
-        BrokenFilesError: some do not, and `skip_broken` is not set.
-        DataError: none does.
-    """
-    reasons = cache.fill(samples, progress)
-    if reasons and not skip_broken:
-        raise BrokenFilesError(reasons, len({sample.path for sample in samples}))
-    kept = tuple(sample for sample in samples if sample.path not in reasons)
-    if not kept:
-        raise DataError("not one of these videos can be decoded", allowed="at least one that can")
-    return kept, tuple(BrokenFile(str(path), reason) for path, reason in sorted(reasons.items()))
-
-
 def report_of(title: str, found: Examination, card: ModelCard, **parts: Any) -> Report:
     """The report of an examination; `parts` are further fields of `Report`, such as `runs`."""
     facts = (
@@ -226,47 +200,6 @@ def write_examination(folder: Path, found: Examination, report: Report) -> None:
     with replacing(folder / "metrics.json") as beside:
         beside.write_text(json.dumps(found.to_json(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     write_report(folder / "report.html", report)
-
-
-def _choose(manifest: Manifest, card: ModelCard, split: str) -> tuple[tuple[Sample, ...], str, tuple[str, ...]]:
-    """The samples of a split, how that split came about in words, and what to know about it."""
-    strangers = sorted({sample.label for sample in manifest.samples} - set(card.labels.require()))
-    if strangers:
-        raise DataError(
-            f"{manifest.source} has labels that the network does not know: {', '.join(strangers)}",
-            allowed=", ".join(card.labels.require()),
-            next_step="correct misspelt labels, or train on this data",
-        )
-    if split == "all":
-        return manifest.samples, "all samples of the data set", ()
-    if any(sample.split for sample in manifest.samples):
-        return manifest.filter(split).samples, "as the data set names its splits", ()
-    record = card.provenance.get("split")
-    if not isinstance(record, dict):
-        raise DataError(
-            f"{manifest.source} does not say which samples are '{split}', and neither do the weights",
-            allowed="a split column, or the data set that the weights were trained on",
-            next_step="evaluate on all of it with --split all",
-        )
-    try:
-        restored = restore_split(manifest, record)
-    except DataError as error:
-        raise DataError(
-            f"the split that the weights were trained with cannot be made again: {error.given}",
-            allowed="the data set that they were trained with, or one with a split column",
-            next_step="evaluate on all of it with --split all",
-        ) from error
-    samples = tuple(manifest.samples[index] for index in restored.part(split))
-    return samples, describe_rule(record), (*restored.leaks, *restored.warnings)
-
-
-def describe_rule(record: dict[str, Any]) -> str:
-    """A recorded split in words."""
-    rule = record["rule"]
-    text = f"split by {rule['by']}, seed {rule['seed']}"
-    if rule["folds"]:
-        return f"{rule['folds']} folds, {text}" + ("" if record["fold"] is None else f", fold {record['fold'] + 1}")
-    return text
 
 
 def _mistakes(found: Examination) -> tuple[Mistake, ...]:

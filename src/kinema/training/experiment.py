@@ -16,25 +16,17 @@ from kinema.core.errors import UsageError
 from kinema.core.progress import Progress, Silent
 from kinema.core.spec import InputSpec
 from kinema.core.version import __version__
-from kinema.datasets.cache import FrameCache
-from kinema.datasets.content import rate_notes
-from kinema.datasets.flow import flow_recipe, require_modality
-from kinema.datasets.loader import require_length
-from kinema.datasets.manifest import Manifest, read_manifest
-from kinema.datasets.sample import Sample
-from kinema.datasets.splits import Split, SplitRule, make_splits
 from kinema.evaluation.examine import (
     Examination,
-    describe_rule,
     examine_samples,
     pool,
-    readable,
     report_of,
     write_examination,
 )
 from kinema.evaluation.figures import Run
+from kinema.evaluation.part import describe_rule
 from kinema.evaluation.protocol import Views
-from kinema.evaluation.report import BrokenFile, Fact, Protocol
+from kinema.evaluation.report import Fact, Protocol
 from kinema.inference.predictor import load
 from kinema.models.published import weights_path
 from kinema.models.weights import ModelCard, read_card, save_weights
@@ -43,7 +35,7 @@ from kinema.training.config import DEFAULT_RECIPE, TrainConfig, load_recipe, mak
 from kinema.training.curves import as_run
 from kinema.training.loop import Job, connect, fit
 from kinema.training.run import RunFolder
-from kinema.video.flow_record import FlowRecipe
+from kinema.training.source import Division, Source, address_of, name_of, plan
 
 __all__ = ["Outcome", "begin", "resume", "train"]
 
@@ -120,13 +112,13 @@ def begin(
     if not any("data" in layer for layer in layers):
         raise UsageError(
             "no data to train on",
-            allowed="a folder of class folders, or a manifest CSV",
+            allowed="a folder of class folders, a manifest, or a packed data set",
             next_step="kinema train DATA, or kinema train --resume RUN",
         )
     config = make_config(*layers)
     if recipe is not None and progress is not None:
         progress.log(f"settings from the recipe {recipe}")
-    folder = out or Path("runs") / f"{config.data.resolve().stem}-{config.model}"
+    folder = out or Path("runs") / f"{name_of(config.data)}-{config.model}"
     return train(config, folder, progress=progress)
 
 
@@ -150,8 +142,7 @@ def resume(folder: Path, others: Mapping[str, Any], *, progress: Progress | None
         )
     config = make_config(load_recipe(written))
     for key, value in others.items():
-        given = value.absolute() if isinstance(value, Path) else _anywhere(value) if key == "weights" else value
-        if str(getattr(config, key, None)) != str(given):
+        if str(getattr(config, key, None)) != str(_as_written(key, value)):
             raise UsageError(
                 f"--{key.replace('_', '-')} {value} beside --resume",
                 allowed=f"the settings of the run itself, in {written}",
@@ -179,32 +170,29 @@ def train(config: TrainConfig, out: Path, *, resumed: bool = False, progress: Pr
     asked = config
     if config.weights is not None:
         config = config.model_copy(update={"weights": str(weights_path(config.weights, progress=progress))})
-    manifest = read_manifest(config.data)
-    require_modality(manifest.samples, config.modality)
-    flow = flow_recipe(manifest.samples)
-    splits = make_splits(manifest, _rule(config))
+    planned = plan(config)
     folder = RunFolder(out)
     fabric = connect(config)
     shown = progress if progress and fabric.is_global_zero else Silent()
-    cache = FrameCache(config.input_spec.short_side_px)
     with fabric.rank_zero_first():
         if fabric.is_global_zero and not resumed:
             folder.begin()
-        kept_samples, broken = readable(manifest.samples, cache, skip_broken=config.skip_broken, progress=shown)
-        require_length(kept_samples, cache, config.input_spec.clip)
-    gone = {Path(file.path) for file in broken}
-    kept = [split.leave_out(manifest, gone) for split in splits]
+        source = planned.read(shown)
     if fabric.is_global_zero:
-        paths = {"data": config.data.absolute(), "weights": _anywhere(asked.weights)}
-        config.model_copy(update=paths).write(folder.config)
-    bench = _Bench(config, manifest, flow, cache, broken, fabric, shown)
+        found = {
+            "data": address_of(config.data),
+            "data_sha256": planned.sha256,
+            "weights": _anywhere(asked.weights),
+        }
+        config.model_copy(update=found).write(folder.config)
+    bench = _Bench(config, source, fabric, shown)
     if config.folds is None:
-        result = bench.run(kept[0], folder, resumed=resumed)
+        result = bench.run(source.divisions[0], folder, resumed=resumed)
         report = None if result.test is None else folder.report
         seconds = time.perf_counter() - began
         main = fabric.is_global_zero
         return Outcome(out, (folder.best,), result.test, report, (result.course,), seconds, main=main)
-    return _cross_validate(bench, kept, folder, resumed=resumed, began=began)
+    return _cross_validate(bench, folder, resumed=resumed, began=began)
 
 
 @dataclass(frozen=True)
@@ -220,32 +208,28 @@ class _Bench:
     """What all folds of an experiment share."""
 
     config: TrainConfig
-    manifest: Manifest
-    flow: FlowRecipe | None
-    cache: FrameCache
-    broken: tuple[BrokenFile, ...]
+    source: Source
     fabric: Fabric
     progress: Progress
 
-    def run(self, split: Split, folder: RunFolder, *, resumed: bool) -> _Result:
-        """Train on one split, test what came of it, write the folder's closing files."""
+    def run(self, division: Division, folder: RunFolder, *, resumed: bool) -> _Result:
+        """Train on one division, test what came of it, write the folder's closing files."""
         began = time.perf_counter()
-        card = self.card(split)
+        card = self.card(division)
         job = Job(
             config=self.config,
-            train=self._samples(split.train),
-            val=self._samples(split.val),
+            train=division.train,
+            val=division.val,
             card=card,
-            cache=self.cache,
+            videos=self.source.videos,
             folder=folder,
         )
         state = fit(job, self.fabric, resume=resumed, progress=self.progress)
-        name = "" if split.fold is None else f"fold {split.fold + 1}"
+        name = "" if division.fold is None else f"fold {division.fold + 1}"
         course = as_run(name or folder.path.name, state.rows)
-        tested = split.test or split.val
-        if not tested or not self.fabric.is_global_zero:
+        if not (division.test or division.val) or not self.fabric.is_global_zero:
             return _Result(None, course)
-        test = self._examine(split, folder, tested)
+        test = self._examine(division, folder)
         predictor = load(folder.best, device=self.config.device)
         metrics = tuple(
             {"protocol": f"{test.protocol.split}; {test.protocol.views}", **m.to_json()}
@@ -253,31 +237,34 @@ class _Bench:
         )
         save_weights(folder.best, predictor.model, replace(card, metrics=metrics))
         facts = (Fact("training seconds", f"{time.perf_counter() - began:.0f}"),)
-        title = f"{self.config.model} on {self.manifest.source.stem}" + (f", {name}" if name else "")
+        title = f"{self.title}, {name}" if name else self.title
         write_examination(folder.path, test, report_of(title, test, card, runs=(course,), facts=facts))
         return _Result(test, course)
 
-    def _examine(self, split: Split, folder: RunFolder, indices: tuple[int, ...]) -> Examination:
-        views = Views(self.config.eval_hop)
-        part = "test" if split.test else "val"
+    @property
+    def title(self) -> str:
+        """What reports are called."""
+        return f"{self.config.model} on {Path(self.source.name).stem}"
+
+    def _examine(self, division: Division, folder: RunFolder) -> Examination:
+        part = "test" if division.test else "val"
         return examine_samples(
             load(folder.best, device=self.config.device),
-            self._samples(indices),
-            cache=self.cache,
-            views=views,
+            division.test or division.val,
+            cache=self.source.videos,
+            views=Views(self.config.eval_hop),
             split=part,
-            protocol=self.protocol(split, part),
-            root=self.manifest.root,
-            broken=self.broken,
-            notes=(*split.leaks, *split.warnings, *rate_notes(self.manifest.samples)),
+            protocol=self.protocol(division, part),
+            root=self.source.root,
+            broken=self.source.broken,
+            notes=(*division.notes, *self.source.notes),
             progress=self.progress,
         )
 
-    def protocol(self, split: Split, part: str, *, pooled: bool = False) -> Protocol:
+    def protocol(self, division: Division, part: str, *, pooled: bool = False) -> Protocol:
         """How the figures of `part` come about, in words."""
-        record = split.to_json()
-        said = describe_rule({**record, "fold": None} if pooled else record)
-        chosen = "last epoch" if not split.val else "epoch with the best validation video accuracy"
+        said = describe_rule({**division.record, "fold": None} if pooled else division.record)
+        chosen = "last epoch" if not division.val else "epoch with the best validation video accuracy"
         return Protocol(
             split=said,
             views=Views(self.config.eval_hop).describe(self.config.input_spec.clip.frames),
@@ -285,66 +272,71 @@ class _Bench:
             note=f"weights of the {chosen}",
         )
 
-    def _samples(self, indices: tuple[int, ...]) -> tuple[Sample, ...]:
-        return tuple(self.manifest.samples[index] for index in indices)
-
-    def card(self, split: Split) -> ModelCard:
-        """What the weights trained on `split` will say about themselves, metrics aside."""
-        spec = replace(_input_spec(self.config), flow=self.flow.spec if self.flow else None)
+    def card(self, division: Division) -> ModelCard:
+        """What the weights trained on `division` will say about themselves, metrics aside."""
+        source = self.source
+        spec = replace(_input_spec(self.config), flow=source.flow.spec if source.flow else None)
         return ModelCard(
             architecture=self.config.model,
             options=full_options(self.config.model, self.config.model_options),
             in_channels=spec.channels,
-            labels=self.manifest.labels,
+            labels=source.labels,
             input=spec,
             provenance={
                 "kinema": __version__,
                 "date": dt.datetime.now(dt.timezone.utc).date().isoformat(),
-                "data": self.manifest.source.name,
-                "data_fingerprint": self.manifest.fingerprint,
-                "split": split.to_json(),
-                "recipe": self.config.model_dump(mode="json", exclude={"data", "weights"}),
-                **({"flow": self.flow.to_json()} if self.flow else {}),
+                "data": source.name,
+                "data_fingerprint": source.fingerprint,
+                **source.provenance,
+                "split": division.record,
+                "recipe": self.config.model_dump(mode="json", exclude={"data", "data_sha256", "weights"}),
+                **({"flow": source.flow.to_json()} if source.flow else {}),
                 "started_from": Path(self.config.weights).name if self.config.weights else "random weights",
             },
         )
 
 
-def _cross_validate(
-    bench: _Bench, splits: Sequence[Split], folder: RunFolder, *, resumed: bool, began: float
-) -> Outcome:
+def _cross_validate(bench: _Bench, folder: RunFolder, *, resumed: bool, began: float) -> Outcome:
     """Each fold held out once, all answers pooled."""
+    source, divisions = bench.source, bench.source.divisions
     tests, courses, weights = [], [], []
-    for number, split in enumerate(splits, start=1):
+    for number, division in enumerate(divisions, start=1):
         one = folder.fold(number)
-        bench.progress.log(f"fold {number}/{len(splits)}: {len(split.train)} train, {len(split.test)} held out")
-        result = bench.run(split, one, resumed=resumed)
+        bench.progress.log(
+            f"fold {number}/{len(divisions)}: {len(division.train)} train, {len(division.test)} held out"
+        )
+        result = bench.run(division, one, resumed=resumed)
         if result.test is not None:
             tests.append(result.test)
         courses.append(result.course)
         weights.append(one.best)
     if not bench.fabric.is_global_zero:
         return Outcome(folder.path, tuple(weights), None, folder.report, tuple(courses), 0.0, main=False)
-    scored = [video for test in tests for video in test.scored]
     pooled = pool(
-        scored,
-        bench.manifest.labels,
+        [video for test in tests for video in test.scored],
+        source.labels,
         split="test",
-        protocol=bench.protocol(splits[0], "test", pooled=True),
-        root=bench.manifest.root,
-        broken=bench.broken,
-        notes=(
-            *dict.fromkeys(note for split in splits for note in (*split.leaks, *split.warnings)),
-            *rate_notes(bench.manifest.samples),
-        ),
+        protocol=bench.protocol(divisions[0], "test", pooled=True),
+        root=source.root,
+        broken=source.broken,
+        notes=(*dict.fromkeys(note for division in divisions for note in division.notes), *source.notes),
     )
     seconds = time.perf_counter() - began
-    card = bench.card(splits[0])
-    title = f"{bench.config.model} on {bench.manifest.source.stem}, {len(splits)} folds"
+    card = bench.card(divisions[0])
+    title = f"{bench.title}, {len(divisions)} folds"
     facts = (Fact("training seconds, all folds", f"{seconds:.0f}"),)
     report = report_of(title, pooled, card, runs=tuple(courses), facts=facts)
     write_examination(folder.path, pooled, report)
     return Outcome(folder.path, tuple(weights), pooled, folder.report, tuple(courses), seconds)
+
+
+def _as_written(key: str, value: Any) -> Any:
+    """A setting as config.yaml has it."""
+    if key == "data":
+        return address_of(str(value))
+    if key == "weights":
+        return _anywhere(str(value))
+    return value.absolute() if isinstance(value, Path) else value
 
 
 def _anywhere(weights: str | None) -> str | None:
@@ -381,16 +373,3 @@ def _input_spec(config: TrainConfig) -> InputSpec:
             next_step="leave out the modality, or --weights",
         )
     return replace(spec, mean=known.mean, std=known.std, value_range=known.value_range)
-
-
-def _rule(config: TrainConfig) -> SplitRule:
-    # A held-out fold never chooses the epoch, and a small data set has no clips to spare for it.
-    val = 0.0 if config.folds is not None else config.val_fraction
-    test = 0.0 if config.folds is not None else config.test_fraction
-    return SplitRule(
-        by=config.split_by,
-        fractions=(1 - val - test, val, test),
-        folds=config.folds,
-        seed=config.seed,
-        allow_leak=config.allow_leak,
-    )

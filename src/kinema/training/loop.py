@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Any
@@ -18,14 +18,13 @@ from typing import Any
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from torch.utils.data import DataLoader
 
+from kinema.core.errors import DataError
 from kinema.core.labels import LabelMap
 from kinema.core.progress import Progress, Task
 from kinema.core.seeds import stream
-from kinema.datasets.balance import strata_of
-from kinema.datasets.cache import FrameCache
-from kinema.datasets.loader import Batch, EpochSampler, TrainingClips, training_loader
+from kinema.datasets.cache import VideoShelf
+from kinema.datasets.loader import Batch, Feed
 from kinema.datasets.sample import Sample
 from kinema.evaluation.protocol import ScoredVideo, Views, score_videos
 from kinema.inference.predictor import Predictor, choose_device
@@ -36,7 +35,9 @@ from kinema.training.checkpoint import EpochRow, RunState, load_state, save_stat
 from kinema.training.config import TrainConfig
 from kinema.training.curves import write_curves
 from kinema.training.interrupt import StopRequest
+from kinema.training.material import Material, Seat
 from kinema.training.optim import build_optimizer
+from kinema.training.precision import arithmetic
 from kinema.training.run import RunFolder
 from kinema.training.schedule import Plateau, learning_rate
 from kinema.training.step import Objective, class_weights, refuse_non_finite
@@ -51,18 +52,18 @@ class Job:
 
     Attributes:
         config: the settings.
-        train: samples learnt from; at least one.
+        train: what is learnt from; at least one video.
         val: samples that choose the best epoch; none: the last epoch is the best.
         card: what the weights will say about themselves, metrics aside.
-        cache: opens the videos.
+        videos: opens those of `val`.
         folder: the run folder.
     """
 
     config: TrainConfig
-    train: tuple[Sample, ...]
+    train: Material
     val: tuple[Sample, ...]
     card: ModelCard
-    cache: FrameCache
+    videos: VideoShelf
     folder: RunFolder
 
     @property
@@ -80,28 +81,32 @@ class _Parts:
     model: Any  # Fabric's wrapper of it, whose class is not public
     optimizer: torch.optim.Optimizer
     objective: Objective
-    sampler: EpochSampler
-    loader: DataLoader[Batch]
+    feed: Feed
     plateau: Plateau
 
     @property
     def steps(self) -> int:
         """Optimizer steps an epoch."""
-        return max(1, self.sampler.batches // self.accumulate)
+        return max(1, self.feed.batches // self.accumulate)
 
     @property
     def accumulate(self) -> int:
         """Micro-batches a step."""
-        return min(self._wanted, self.sampler.batches)
+        return min(self._wanted, self.feed.batches)
 
     _wanted: int = 1
 
 
 def connect(config: TrainConfig) -> Fabric:
-    """The processes that train together: this one alone, or `devices` of them, started here or by torchrun."""
+    """The processes that train together: this one alone, or `devices` of them, started here or by torchrun.
+
+    Raises:
+        UsageError: the device does not compute at the configured precision.
+    """
     device = choose_device(config.device)
     strategy = "ddp" if config.devices > 1 else "auto"
-    fabric = Fabric(accelerator=device.type, devices=config.devices, strategy=strategy, precision=config.precision)
+    plugin = arithmetic(config.precision, device)
+    fabric = Fabric(accelerator=device.type, devices=config.devices, strategy=strategy, plugins=plugin)
     fabric.launch()
     return fabric
 
@@ -128,7 +133,8 @@ def fit(job: Job, fabric: Fabric, *, resume: bool, progress: Progress) -> RunSta
     board = job.folder.tensorboard(state.epoch) if fabric.is_global_zero else nullcontext()
     with StopRequest() as stop, board as scalars:
         while state.epoch < job.config.epochs:
-            _train_epoch(job, parts, state, progress, stop)
+            with _told_how_to_go_on(job, progress):
+                _train_epoch(job, parts, state, progress, stop)
             row = _close_epoch(job, parts, state, progress)
             progress.log(_describe(row, job.config.epochs))
             for name, value in asdict(row).items():
@@ -149,27 +155,15 @@ def _set_up(job: Job, fabric: Fabric, progress: Progress) -> _Parts:
     optimizer = build_optimizer(network, config)
     model, optimizer = fabric.setup(network, optimizer)
     transform = TrainTransform(spec, _augmentation(config))
-    targets = [job.labels.index(sample.label) for sample in job.train]
-    weights = class_weights(targets, job.labels.count).to(device) if config.class_weights == "balanced" else None
-    clips = TrainingClips(
-        job.train, targets, spec, transform=transform, cache=job.cache, seed=config.seed, speed=config.speed
-    )
-    sampler = EpochSampler(
-        len(job.train),
-        config.batch_size,
-        config.seed,
-        rank=fabric.global_rank,
-        ranks=fabric.world_size,
-        strata=strata_of(job.train, targets, config.balance),
-    )
+    weights = class_weights(job.train.counts).to(device) if config.class_weights == "balanced" else None
+    seat = Seat(fabric.global_rank, fabric.world_size, pin_memory=device.type == "cuda")
     return _Parts(
         fabric=fabric,
         network=network,
         model=model,
         optimizer=optimizer,
         objective=Objective(transform, config.label_smoothing, config.mixup, weights),
-        sampler=sampler,
-        loader=training_loader(clips, sampler, workers=config.workers, pin_memory=device.type == "cuda"),
+        feed=job.train.feed(config, spec, transform, seat),
         plateau=Plateau(config.patience, config.gamma),
         _wanted=config.accumulate,
     )
@@ -190,10 +184,10 @@ def _augmentation(config: TrainConfig) -> AugmentSpec:
 
 def _train_epoch(job: Job, parts: _Parts, state: RunState, progress: Progress, stop: StopRequest) -> None:
     """The steps of the running epoch that are still to be made."""
-    parts.sampler.go_to(state.epoch, skip_batches=state.step * parts.accumulate)
+    parts.feed.go_to(state.epoch, skip_batches=state.step * parts.accumulate)
     parts.network.set_epoch(state.epoch)
     parts.model.train()
-    batches = iter(parts.loader)
+    batches = iter(parts.feed)
     saved = time.monotonic()
     ranks = parts.fabric.world_size
     total = parts.steps * parts.accumulate * min(job.config.batch_size * ranks, len(job.train))
@@ -216,28 +210,31 @@ def _step(job: Job, parts: _Parts, state: RunState, batches: Iterator[Batch], ta
     rate = learning_rate(config, state.epoch + state.step / parts.steps, plateau_factor=parts.plateau.factor)
     for group in parts.optimizer.param_groups:
         group["lr"] = rate
-    seen: list[Sample] = []
+    seen: list[int] = []
     for number, batch in enumerate(islice(batches, parts.accumulate)):
-        samples = [job.train[row] for row in batch.rows]
         rng = stream(config.seed, "batch", state.epoch, state.step, number, parts.fabric.global_rank)
         torch.manual_seed(int(rng.integers(2**63)))  # of dropout, which draws from torch's own generator
         with parts.fabric.no_backward_sync(parts.model, enabled=number + 1 < parts.accumulate):
             result = parts.objective(parts.model, batch, parts.fabric.device, rng)
-            refuse_non_finite("loss", result.loss.detach(), samples, state.epoch, state.step)
+            _require_finite("loss", result.loss.detach(), job, batch.rows, state)
             parts.fabric.backward(result.loss / parts.accumulate)
         _count(parts, state, float(result.loss.detach()) * len(batch), result.correct, len(batch))
-        seen += samples
+        seen += batch.rows
         task.advance(len(batch) * parts.fabric.world_size, note=f"loss {state.loss_sum / state.clips:.3f}")
     norm = parts.fabric.clip_gradients(
         parts.model, parts.optimizer, max_norm=config.clip_grad_norm or math.inf, error_if_nonfinite=False
     )
     # The scaler of 16-mixed overflows on purpose now and then, and skips that step.
     if norm is not None and config.precision != "16-mixed":
-        refuse_non_finite("gradient norm", norm, seen, state.epoch, state.step)
+        _require_finite("gradient norm", norm, job, seen, state)
     parts.optimizer.step()
     parts.optimizer.zero_grad()
     state.step += 1
     state.seconds += time.perf_counter() - began
+
+
+def _require_finite(what: str, value: torch.Tensor, job: Job, rows: Sequence[int], state: RunState) -> None:
+    refuse_non_finite(what, value, [job.train.name(row) for row in rows], state.epoch, state.step)
 
 
 def _count(parts: _Parts, state: RunState, loss: float, correct: int, clips: int) -> None:
@@ -288,7 +285,7 @@ def _validate(job: Job, parts: _Parts, progress: Progress) -> tuple[ScoredVideo,
     if not job.val:
         return ()
     predictor = Predictor(parts.network, job.card, device=str(parts.fabric.device))
-    return score_videos(predictor, job.val, cache=job.cache, views=Views(job.config.eval_hop), progress=progress)
+    return score_videos(predictor, job.val, cache=job.videos, views=Views(job.config.eval_hop), progress=progress)
 
 
 def _row(parts: _Parts, state: RunState, scored: Sequence[ScoredVideo], labels: LabelMap) -> EpochRow:
@@ -317,9 +314,23 @@ def _asked(parts: _Parts, stop: StopRequest) -> bool:
     return isinstance(asked, torch.Tensor) and float(asked) > 0
 
 
+@contextmanager
+def _told_how_to_go_on(job: Job, progress: Progress) -> Iterator[None]:
+    """Where clips cannot be read any more, such as from a server that is down: the run is as good as stopped."""
+    try:
+        yield
+    except DataError:
+        _tell_how_to_go_on(job, progress)
+        raise
+
+
 def _stop(job: Job, progress: Progress) -> None:
-    progress.log(f"stopped; go on with: kinema train --resume {job.folder.run}")
+    _tell_how_to_go_on(job, progress)
     raise KeyboardInterrupt
+
+
+def _tell_how_to_go_on(job: Job, progress: Progress) -> None:
+    progress.log(f"stopped; go on with: kinema train --resume {job.folder.run}")
 
 
 def _describe(row: EpochRow, epochs: int) -> str:

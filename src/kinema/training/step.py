@@ -12,7 +12,6 @@ from torch.nn import functional
 
 from kinema.core.errors import TrainingError
 from kinema.datasets.loader import Batch
-from kinema.datasets.sample import Sample
 from kinema.transforms.presets import TrainTransform
 
 __all__ = ["Objective", "StepResult", "class_weights", "refuse_non_finite"]
@@ -77,28 +76,27 @@ class Objective:
         return max(share, 1 - share), torch.from_numpy(rng.permutation(size))
 
 
-def class_weights(targets: Sequence[int], classes: int) -> torch.Tensor:
-    """Inverse class frequency (K,), scaled so that the mean over the clips is 1.
+def class_weights(counts: Sequence[int]) -> torch.Tensor:
+    """Inverse class frequency (K,), scaled so that the mean over the clips is 1; of the K classes' clips `counts`.
 
     Raises:
         TrainingError: a class without a single training clip, which no weight can make up for.
     """
-    counts = torch.bincount(torch.tensor(targets), minlength=classes)
-    if int(counts.min()) == 0:
-        missing = torch.nonzero(counts == 0).flatten().tolist()
+    missing = [index for index, count in enumerate(counts) if count == 0]
+    if missing:
         raise TrainingError(f"no training clip of the classes with index {missing}", allowed="one or more a class")
-    return len(targets) / (classes * counts.float())
+    return sum(counts) / (len(counts) * torch.tensor(counts, dtype=torch.float32))
 
 
-def refuse_non_finite(name: str, value: torch.Tensor, samples: Sequence[Sample], epoch: int, step: int) -> None:
-    """Stop where `value` is infinite or not a number, naming the clips of the batch.
+def refuse_non_finite(name: str, value: torch.Tensor, clips: Sequence[str], epoch: int, step: int) -> None:
+    """Stop where `value` is infinite or not a number, naming the `clips` of the batch.
 
     Raises:
         TrainingError: with the epoch, step and files; the weights have not been touched by this batch.
     """
     if bool(torch.isfinite(value)):
         return
-    files = "\n".join(f"  {sample.path}" for sample in samples)
+    files = "\n".join(f"  {clip}" for clip in dict.fromkeys(clips))
     raise TrainingError(
         f"the {name} is {float(value)} in epoch {epoch + 1}, step {step + 1}, with the batch\n{files}",
         allowed="finite numbers",

@@ -1,0 +1,58 @@
+"""What `kinema predict` watches: files and streams, and the videos in packed data sets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # this room loads torch, and `kinema --help` must not
+    from kinema.datasets.shards.read import PackedSample
+
+__all__ = ["Watched", "watched"]
+
+
+@dataclass(frozen=True)
+class Watched:
+    """One video.
+
+    Attributes:
+        source: what is opened: a path or URL; of a packed video a file that is there until the next one.
+        name: what it is called.
+    """
+
+    source: str
+    name: str
+
+
+def watched(sources: Sequence[str]) -> Iterator[Watched]:
+    """The videos that `sources` name, those of packed data sets last.
+
+    Raises:
+        MediaError: a name that leads to no video.
+        DataError: shards that cannot be read.
+    """
+    from kinema.datasets.shards.decode import as_file
+    from kinema.datasets.shards.index import INDEX_NAME, is_packed, read_index
+    from kinema.datasets.shards.read import ShardStream
+    from kinema.video.source import expand, is_url
+
+    # Of URLs only an index is told from a stream without opening it.
+    packed = [one for one in sources if is_packed(one) and (not is_url(one) or one.endswith(f"/{INDEX_NAME}"))]
+    others = [one for one in sources if one not in packed]
+    for source in expand(others) if others or not packed else ():
+        yield Watched(source, source)
+    for address in dict.fromkeys(packed):
+        index = read_index(address)
+        for split in index.splits:
+            for sample in ShardStream(index, split, buffer_samples=1):
+                with as_file(sample) as path:
+                    yield Watched(str(path), f"{index.address}/{sample.path}{_fragment(sample)}")
+
+
+def _fragment(sample: PackedSample) -> str:
+    """The segment that was packed, as the W3C writes it in URLs (Media Fragments 1.0)."""
+    if sample.start_seconds is None and sample.end_seconds is None:
+        return ""
+    end = "" if sample.end_seconds is None else f",{sample.end_seconds:g}"
+    return f"#t={sample.start_seconds or 0:g}{end}"
