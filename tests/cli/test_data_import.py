@@ -113,6 +113,7 @@ def test_merge_as_json(kinema_command, two):
             {"dataset": "home", "samples": 2, "classes": 2},
             {"dataset": "street", "samples": 3, "classes": 2},
         ],
+        "alike": [],
     }
 
 
@@ -136,3 +137,36 @@ def test_export_and_import_again(kinema_command, ucf, tmp_path):
     assert kinema_command("data", "export", ucf / "ucf101.csv", "--format", "csv", "-o", tmp_path / "x").code == 2
     ran = kinema_command("data", "export", ucf / "ucf101.csv", "-o", tmp_path / "x.json", "--json")
     assert json.loads(ran.out)["samples"] == 2
+
+
+def test_a_union_tells_which_names_stand_apart_although_they_seem_to_mean_the_same(kinema_command, two):
+    for number in range(7):
+        (two / f"home/Do [{number}]").mkdir()
+        shutil.copy(two / "home/run/a.mp4", two / f"home/Do [{number}]/x.mp4")
+        (two / f"street/doing_{number}").mkdir()
+        shutil.copy(two / "home/run/a.mp4", two / f"street/doing_{number}/y.mp4")
+    given = ("data", "merge", two / "home", two / "street", "-o", two / "all.csv", "--classes")
+    ran = kinema_command(*given, "union")
+    assert "alike, but not the same class: 7" in ran.out
+    assert "home/Do [0], street/doing_0" in ran.out
+    assert "and 2 more" in ran.out
+    assert json.loads(kinema_command(*given, "union", "--json").out)["alike"][6] == ["home/Do [6]", "street/doing_6"]
+    assert "alike" not in kinema_command(*given, "prefix").out
+    assert json.loads(kinema_command(*given, "prefix", "--json").out)["alike"] == []
+
+
+def test_manifests_in_parquet_are_written_and_read_by_every_command(kinema_command, ucf, two):
+    assert kinema_command("data", "import", "ucf101", ucf, "-o", ucf / "ucf101.parquet").code == 0
+    assert kinema_command("data", "import", "ucf101", ucf, "-o", ucf / "ucf101.parquet").code == 0  # again
+    made = read_manifest(ucf / "ucf101.parquet")
+    assert (len(made), made.labels) == (2, published_labels("ucf101"))
+    assert (ucf / "ucf101.missing.csv").exists()
+    ran = kinema_command(
+        "data", "merge", ucf / "ucf101.parquet", two / "home", "--classes", "union", "-o", two / "all.parquet"
+    )
+    assert (ran.code, len(read_manifest(two / "all.parquet"))) == (0, 4)
+    ran = kinema_command("data", "split", two / "home", "-o", two / "home/s.parquet", "--fractions", "1", "0", "0")
+    assert (ran.code, {one.split for one in read_manifest(two / "home/s.parquet").samples}) == (0, {"train"})
+    (ucf / "list.parquet").write_bytes(b"not a manifest")
+    ran = kinema_command("data", "import", "ucf101", ucf, "-o", ucf / "list.parquet")
+    assert (ran.code, "list.parquet is there and is no manifest: its columns are none" in ran.err) == (3, True)

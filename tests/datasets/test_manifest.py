@@ -38,7 +38,7 @@ def test_relative_paths_and_parents_lead_to_the_same_manifest(data, monkeypatch)
     [
         ("dta", "there is no .*dta; did you mean 'data'"),
         ("nowhere/at/all", "there is no .*nowhere/at/all"),
-        ("data/fight/a.mp4", "a.mp4 is no CSV file"),
+        ("data/fight/a.mp4", "a.mp4 is no CSV or Parquet file"),
         ("data/clips.cvs", "there is no .*clips.cvs; did you mean 'clips.csv'"),
     ],
 )

@@ -1,9 +1,9 @@
 import pytest
 
 from kinema.core.errors import DataError, UsageError
-from kinema.core.labels import LabelMap
+from kinema.core.labels import LabelMap, merge_labels, published_labels
 from kinema.datasets.manifest import Manifest, read_manifest
-from kinema.datasets.merge import merge, names_of
+from kinema.datasets.merge import alike, merge, names_of
 from kinema.datasets.sample import Sample
 from kinema.datasets.splits import SplitRule, make_splits
 
@@ -81,3 +81,56 @@ def test_a_data_set_is_called_like_its_file_or_folder(tmp_path):
     assert names_of(paths) == {"clips": paths[0], "k.700": paths[1]}
     with pytest.raises(DataError, match="two data sets called k"):
         names_of([tmp_path / "a/k.csv", tmp_path / "b/k.csv"])
+
+
+@pytest.mark.parametrize(
+    ("names", "counts"),
+    [
+        (("kinetics700", "moments_in_time"), (1039, 1000, 1)),
+        (("kinetics700", "moments_in_time", "stair_actions"), (1139, 1076, 12)),
+        (("kinetics700", "stair_actions"), (800, 793, 11)),
+        (("moments_in_time", "stair_actions"), (439, 417, 0)),
+    ],
+)
+def test_the_merged_sets_of_the_papers(names, counts):
+    """As their authors counted classes; as a union; and how many names of the union seem to mean the same."""
+    maps = {name: published_labels(name) for name in names}
+    union = merge_labels(maps, "union")
+    assert (merge_labels(maps, "prefix").count, union.count, len(alike(union))) == counts
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("brushing hair", "brush_hair"),
+        ("cartwheeling", "cartwheel"),
+        ("ApplyLipstick", "applying a lipstick"),
+        ("making tea", "make+tea"),
+        ("running", "run"),
+        ("rolling", "roll"),
+        ("watching tv", "watching_TV"),
+        ("push ups", "PushUps"),
+        ("ride_bike", "riding the bike"),
+        ("걷기 1", "걷기_1"),
+        ("passing", "pass"),
+    ],
+)
+def test_names_that_are_alike(one, other):
+    maps = {"a": LabelMap.of([one, "z"]), "b": LabelMap.of(["y", other])}
+    assert alike(merge_labels(maps, "union")) == ((f"a/{one}", f"b/{other}"),)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("sing", "s"), ("ring", "r"), ("walk 1", "walk 2"), ("running", "jumping"), ("bus", "bu"), ("kiss", "kis s")],
+)
+def test_names_that_are_not(one, other):
+    maps = {"a": LabelMap.of([one, "z"]), "b": LabelMap.of(["y", other])}
+    assert alike(merge_labels(maps, "union")) == ()
+
+
+def test_only_classes_of_several_data_sets_that_stand_apart_are_alike():
+    maps = {"a": LabelMap.of(["Run", "run", "hit"]), "b": LabelMap.of(["hit", "nap"])}
+    assert alike(merge_labels(maps, "union")) == ()
+    maps = {"a": LabelMap.of(["hit"]), "b": LabelMap.of(["hit"]), "c": LabelMap.of(["Hits"])}
+    assert alike(merge_labels(maps, "union")) == (("a/hit", "b/hit", "c/Hits"),)

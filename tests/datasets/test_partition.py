@@ -103,3 +103,16 @@ def test_the_result_is_pinned():
     assert (
         "".join(map(str, deal(units, targets, (0.6, 0.2, 0.2), seed=7))) == "0000022211100000022211100000022211100000"
     )
+
+
+def test_many_units_of_many_classes_take_no_table_of_all_of_both():
+    """Half a gigabyte, if every unit had a row of all classes."""
+    import tracemalloc
+
+    units, targets = [f"g{number // 2}" for number in range(60_000)], [number // 2 % 700 for number in range(60_000)]
+    tracemalloc.start()
+    parts = deal(units, targets, (0.7, 0.15, 0.15), seed=0)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 60 * 2**20
+    assert np.bincount(parts).tolist() == [42_000, 9_000, 9_000]

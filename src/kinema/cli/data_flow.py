@@ -16,7 +16,7 @@ _WORKERS_HELP = "Processes that compute. [one a processor, at most 8; one on a G
 
 
 def flow(
-    data: Annotated[Path, typer.Argument(help="Folder of class folders, or manifest CSV.")],
+    data: Annotated[Path, typer.Argument(help="Folder of class folders, or manifest.")],
     out: Annotated[Path, typer.Argument(help="Folder for the flow and its manifest.csv.")],
     algorithm: Annotated[str, typer.Option(help="tvl1, dis, farneback or raft.")] = "tvl1",
     store: Annotated[str, typer.Option(help="jpeg: two pictures a field; video: one lossless video.")] = "jpeg",

@@ -14,7 +14,7 @@ __all__ = ["frames"]
 
 
 def frames(
-    data: Annotated[Path, typer.Argument(help="Folder of class folders, or manifest CSV.")],
+    data: Annotated[Path, typer.Argument(help="Folder of class folders, or manifest.")],
     out: Annotated[Path, typer.Argument(help="Folder for CLASS/VIDEO/image_00001.jpg … and manifest.csv.")],
     short_side: Annotated[int, typer.Option(min=1, help="Pixels of the short side.")] = 240,
     quality: Annotated[int, typer.Option(min=1, max=95, help="Of the JPEG pictures, as libjpeg counts.")] = 90,

@@ -21,7 +21,7 @@ _FORMATS = (
 def import_(
     name: Annotated[str, typer.Argument(metavar="FORMAT", help=_FORMATS)],
     root: Annotated[Path, typer.Argument(help="Folder that the videos were unpacked to.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Manifest to write, in ROOT or a folder above.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Manifest to write (.csv or .parquet), in ROOT or above.")],
     annotations: Annotated[Path | None, typer.Option(help="Folder of the official lists, or a list. [ROOT]")] = None,
     split: Annotated[int | None, typer.Option(min=1, help="Official split, where there are several. [1]")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
@@ -42,7 +42,7 @@ def import_(
 
 
 def export(
-    data: Annotated[Path, typer.Argument(help="Folder of class folders, or manifest CSV.")],
+    data: Annotated[Path, typer.Argument(help="Folder of class folders, or manifest.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="File to write.")],
     name: Annotated[str, typer.Option("--format", help="hara-json: the annotation file of 3D-ResNets.")] = "hara-json",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,

@@ -14,7 +14,7 @@ __all__ = ["pack"]
 
 
 def pack(
-    data: Annotated[Path, typer.Argument(help="Folder of class folders, or manifest CSV.")],
+    data: Annotated[Path, typer.Argument(help="Folder of class folders, or manifest.")],
     out: Annotated[Path, typer.Argument(help="Folder for the shards: new, or where this command was stopped.")],
     shard_mib: Annotated[float, typer.Option(help="A shard is closed once it holds so many MiB.")] = 256,
     short_side: Annotated[int, typer.Option(help="Scale videos down to this shorter side in pixels.")] = 128,

@@ -14,7 +14,7 @@ __all__ = ["split"]
 
 
 def split(
-    data: Annotated[Path, typer.Argument(help="Folder of class folders, or manifest CSV.")],
+    data: Annotated[Path, typer.Argument(help="Folder of class folders, or manifest.")],
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Manifest to write; with --folds NAME-fold1.csv, NAME-fold2.csv, ...")
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,18 +39,25 @@ def show_import(found: Imported, out: Path) -> None:
         stdout.print(f"[yellow]in no list:[/] {len(names)} videos: {escape(_some(names))}")
 
 
-def show_merged(merged: Manifest, out: Path) -> None:
-    """How much each data set brought."""
+def show_merged(merged: Manifest, out: Path, near: Sequence[tuple[str, ...]]) -> None:
+    """How much each data set brought; and `near`, the names of classes that may mean the same but stand apart."""
     stdout.print(f"{escape(str(out))}: {len(merged)} samples, {merged.labels.count} classes\n")
     table = Table("data set", box=None, header_style="bold", pad_edge=False)
     for title in ("samples", "classes"):
         table.add_column(title, justify="right")
-    for part in merged_json(merged, out)["datasets"]:
+    for part in merged_json(merged, out, near)["datasets"]:
         table.add_row(escape(part["dataset"]), str(part["samples"]), str(part["classes"]))
     stdout.print(table)
+    if near:
+        stdout.print(f"\n[yellow]alike, but not the same class:[/] {len(near)}")
+        for names in near[:_SHOWN]:
+            stdout.print(escape("  " + ", ".join(names)))
+        if len(near) > _SHOWN:
+            stdout.print(f"  and {len(near) - _SHOWN} more, all of them with --json")
+        stdout.print("to make them one, give them one name in the label columns, and merge again")
 
 
-def merged_json(merged: Manifest, out: Path) -> dict[str, Any]:
+def merged_json(merged: Manifest, out: Path, near: Sequence[tuple[str, ...]]) -> dict[str, Any]:
     """The same as one JSON object."""
     counts = Counter(sample.dataset for sample in merged.samples)
     return {
@@ -62,6 +70,7 @@ def merged_json(merged: Manifest, out: Path) -> dict[str, Any]:
             {"dataset": part.dataset, "samples": counts[part.dataset], "classes": len(part.names)}
             for part in merged.labels.parts
         ],
+        "alike": [list(names) for names in near],
     }
 
 

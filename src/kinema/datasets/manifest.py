@@ -1,7 +1,7 @@
-"""A labelled data set as one table, from a CSV file or a folder of class folders.
+"""A labelled data set as one table, from a CSV or Parquet file or a folder of class folders.
 
 Class indices follow the sorted label names, so that they do not depend on the order of rows; or
-the order that a file beside the CSV file gives (`kinema.datasets.classes`). Names are kept in
+the order that a file beside the table gives (`kinema.datasets.classes`). Names are kept in
 Unicode's composed form (NFC), because some systems store file names decomposed, and one label must
 be one label on all of them.
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -22,10 +23,13 @@ from kinema.core.labels import LabelMap
 from kinema.datasets.classes import read_classes, write_classes
 from kinema.datasets.content import content_size_bytes
 from kinema.datasets.folder import read_folder
+from kinema.datasets.parquet import PARQUET_SUFFIX, read_parquet, require_pyarrow, write_parquet
 from kinema.datasets.sample import Sample
 from kinema.datasets.table import read_table, write_table
 
 __all__ = ["Manifest", "Sample", "read_manifest"]
+
+_TABLES = {".csv": read_table, PARQUET_SUFFIX: read_parquet}
 
 
 @dataclass(frozen=True, repr=False)
@@ -33,13 +37,13 @@ class Manifest:
     """A labelled data set.
 
     Attributes:
-        source: absolute path of the folder or CSV file it was read from. Relative paths begin at
+        source: absolute path of the folder or table it was read from. Relative paths begin at
             this folder, or at the folder of this file.
         samples: one a row, in the order of the file; sorted by path when read from a folder.
-        labels: all class names of the data set; index = class index. Sorted, unless the CSV file
+        labels: all class names of the data set; index = class index. Sorted, unless the table
             came with an order of its own, which may name classes that no sample has.
         ignored: what lies in the folder and is no sample: files that are not videos, and folders
-            that hold no video. Hidden files are not looked at. Empty for a CSV file.
+            that hold no video. Hidden files are not looked at. Empty for a table.
     """
 
     source: Path
@@ -67,6 +71,10 @@ class Manifest:
     def root(self) -> Path:
         """The folder that relative paths begin at."""
         return self.source if self.source.is_dir() else self.source.parent
+
+    @cached_property
+    def _below(self) -> _Below:
+        return _Below(self.root)
 
     @cached_property
     def targets(self) -> tuple[int, ...]:
@@ -103,7 +111,7 @@ class Manifest:
 
     def relative(self, path: Path) -> str:
         """`path` from the root on, with `/`, composed (NFC); in full where it lies elsewhere."""
-        return normalize("NFC", _below(self.root, path))
+        return normalize("NFC", self._below.name(path))
 
     def take(self, indices: Iterable[int]) -> Manifest:
         """The samples at `indices`, in that order, under the same label map."""
@@ -125,16 +133,18 @@ class Manifest:
         return self.take(kept)
 
     def write(self, path: Path | str, *, allow_absolute: bool = False) -> None:
-        """Write a CSV file, whole or not at all, with paths relative to its folder.
+        """Write a table, whole or not at all, with paths relative to its folder: Parquet as `.parquet`, else CSV.
 
         Where classes are not in the order of their sorted names, the file that says so goes beside.
 
         Raises:
-            DataError: a video lies outside that folder, and `allow_absolute` is not set; or the
-                folder cannot be written to.
+            DataError: a video lies outside that folder, and `allow_absolute` is not set; the folder cannot
+                be written to; or a table of the same name in the other form has another order of classes.
+            UsageError: Parquet, and pyarrow is not installed.
         """
         target = _absolute(path)
-        outside = [sample.path for sample in self.samples if not sample.path.is_relative_to(target.parent)]
+        below = _Below(target.parent)
+        outside = [sample.path for sample in self.samples if not below.holds(sample.path)]
         if outside and not allow_absolute:
             raise DataError(
                 f"{len(outside)} videos lie outside {target.parent}, such as {outside[0]}",
@@ -142,8 +152,14 @@ class Manifest:
                 next_step=f"write it to {self.root / target.name}",
             )
         usual = self.labels == _sorted_labels(self.samples) and not self.labels.parts
-        write_classes(target, None if usual else self.labels)  # first: a table without its order is in another one
-        write_table(target, self.samples, [_below(target.parent, sample.path) for sample in self.samples])
+        order = None if usual else self.labels
+        in_parquet = target.suffix.lower() == PARQUET_SUFFIX
+        if in_parquet:
+            require_pyarrow()
+        _require_same_order(target, order)
+        write_classes(target, order)  # first: a table without its order is in another one
+        write = write_parquet if in_parquet else write_table
+        write(target, self.samples, [below.name(sample.path) for sample in self.samples])
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -153,17 +169,18 @@ class Manifest:
 
 
 def read_manifest(path: Path | str, *, allow_absolute: bool = False, min_classes: int = 2) -> Manifest:
-    """Read a CSV file (`kinema.datasets.table`) or a folder of class folders (`kinema.datasets.folder`).
+    """Read a CSV file (`kinema.datasets.table`), a Parquet file (`.parquet`) or a folder (`.folder`) of class folders.
 
     Args:
         path: the file or folder.
-        allow_absolute: accept videos outside the CSV file's folder. Fingerprints then hold their
+        allow_absolute: accept videos outside the table's folder. Fingerprints then hold their
             full paths, and are good for one machine only.
         min_classes: fewest different labels; 1 where a model brings its classes along.
 
     Raises:
         DataError: nothing is there, a row cannot be used (all of them are named), a video does not
             exist, there is no video at all, or there are too few classes.
+        UsageError: a Parquet file, and pyarrow is not installed.
     """
     source = _absolute(path)
     ignored: list[Path] = []
@@ -171,8 +188,8 @@ def read_manifest(path: Path | str, *, allow_absolute: bool = False, min_classes
     try:
         if source.is_dir():
             samples, ignored = read_folder(source)
-        elif source.suffix.lower() == ".csv" and source.exists():
-            samples = read_table(source, allow_absolute=allow_absolute)
+        elif source.suffix.lower() in _TABLES and source.exists():
+            samples = _TABLES[source.suffix.lower()](source, allow_absolute=allow_absolute)
             labels = read_classes(source)
         else:
             raise _no_manifest(Path(path), source)
@@ -188,16 +205,30 @@ def read_manifest(path: Path | str, *, allow_absolute: bool = False, min_classes
     return manifest
 
 
+def _require_same_order(target: Path, order: LabelMap | None) -> None:
+    """`a.csv` and `a.parquet` share `a.classes.json`: to write one must not give the other's classes other indices."""
+    others = [target.with_suffix(suffix) for suffix in _TABLES if suffix != target.suffix.lower()]
+    held = [other for other in others if other.exists()]
+    if held and read_classes(target) != order:
+        raise DataError(
+            f"{held[0]} lies beside {target.name}, and has its classes in another order",
+            allowed="one order of classes for both forms of a manifest",
+            next_step="choose another name with --out, or remove the older file",
+        )
+
+
 def _sorted_labels(samples: Iterable[Sample]) -> LabelMap:
     return LabelMap.of(sorted({sample.label for sample in samples}))
 
 
 def _no_manifest(given: Path, source: Path) -> DataError:
     names = [entry.name for entry in source.parent.iterdir()] if source.parent.is_dir() else []
-    what = f"{given} is no CSV file" if source.exists() else f"there is no {given}{nearest(given.name, names)}"
+    what = (
+        f"{given} is no CSV or Parquet file" if source.exists() else f"there is no {given}{nearest(given.name, names)}"
+    )
     return DataError(
         what,
-        allowed="a folder of class folders, or a .csv file with the columns path,label",
+        allowed="a folder of class folders, or a .csv or .parquet file with the columns path and label",
         next_step="see docs/concepts/data.md for both layouts",
     )
 
@@ -207,13 +238,25 @@ def _absolute(path: Path | str) -> Path:
     return Path(os.path.normpath(Path(path).absolute()))
 
 
-def _below(root: Path, path: Path) -> str:
-    return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
+class _Below:
+    """Names of absolute paths as seen from a folder, told by their texts: pathlib takes ten times as long."""
+
+    def __init__(self, folder: Path) -> None:
+        self._start = folder.as_posix().rstrip("/") + "/"
+
+    def holds(self, path: Path) -> bool:
+        """Whether `path` lies in the folder, or below."""
+        return path.as_posix().startswith(self._start)
+
+    def name(self, path: Path) -> str:
+        """`path` from the folder on; in full where it lies elsewhere."""
+        return path.as_posix().removeprefix(self._start)
 
 
 def _size_bytes(path: Path) -> int:
     try:
-        return content_size_bytes(path)
+        status = path.stat()
+        return status.st_size if stat.S_ISREG(status.st_mode) else content_size_bytes(path)
     except (OSError, MediaError) as error:
         reason = error.reason if isinstance(error, MediaError) else error.strerror
         raise DataError(f"cannot read {path}: {reason}", next_step="put it back, or remove its row") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -10,11 +11,13 @@ from pathlib import Path
 from unicodedata import normalize
 
 from kinema.core.errors import DataError, shortened
-from kinema.core.labels import merge_labels
+from kinema.core.labels import LabelMap, merge_labels
 from kinema.datasets.manifest import Manifest
 from kinema.datasets.sample import Sample, listing
 
-__all__ = ["merge", "names_of"]
+__all__ = ["alike", "merge", "names_of"]
+
+_ARTICLES = frozenset({"a", "an", "the"})
 
 
 def names_of(paths: Sequence[Path]) -> dict[str, Path]:
@@ -66,6 +69,39 @@ def merge(manifests: Mapping[str, Manifest], target: Path | str, *, rule: str) -
         samples += [_sample(sample, part.dataset, renamed[sample.label]) for sample in manifest.samples]
     _require_mergeable(samples, place)
     return Manifest.of(place, samples, labels=labels)
+
+
+def alike(labels: LabelMap) -> tuple[tuple[str, ...], ...]:
+    """Classes of different data sets that a merged map keeps apart, although their names seem to mean the same.
+
+    Names are alike that differ in capitals, blanks, signs, articles and endings only, such as `brush_hair` and
+    `brushing hair`, or `cartwheel` and `Cartwheeling`.
+
+    Returns:
+        tuples of two or more names `DATASET/CLASS`, in order.
+    """
+    found: dict[str, dict[int, list[tuple[str, str]]]] = {}
+    for part in labels.parts:
+        for name, index in zip(part.names, part.indices, strict=True):
+            found.setdefault(_stem(name), {}).setdefault(index, []).append((part.dataset, name))
+    groups = ([one for held in indices.values() for one in held] for indices in found.values() if len(indices) > 1)
+    apart = (group for group in groups if len({dataset for dataset, _ in group}) > 1)
+    return tuple(sorted(tuple(f"{dataset}/{name}" for dataset, name in group) for group in apart))
+
+
+def _stem(name: str) -> str:
+    """The words of `name` without endings: what is left of `ApplyLipstick` and `applying a lipstick` is the same."""
+    words = re.findall(r"[^\W\d_]+|\d+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", normalize("NFC", name)).lower())
+    return " ".join(_without_ending(word) for word in words if word not in _ARTICLES)
+
+
+def _without_ending(word: str) -> str:
+    if word.endswith("ing") and len(word) > 4:
+        word = word[:-3]
+    elif word.endswith("s") and not word.endswith("ss") and len(word) > 3:
+        word = word[:-1]
+    word = word.removesuffix("e")  # making, make
+    return word[:-1] if len(word) > 2 and word[-1] == word[-2] else word  # running, run
 
 
 def _sample(sample: Sample, dataset: str, label: str) -> Sample:

@@ -16,7 +16,7 @@ SPLITS = ("train", "val", "test")
 _SYNONYMS = {"training": "train", "validation": "val", "valid": "val", "testing": "test"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # half a million of them are nothing unusual
 class Sample:
     """One labelled video, or one labelled segment of a video.
 

@@ -124,3 +124,19 @@ def test_folders_of_frames_as_its_tools_make_them(place, taken):
     found, manifest = taken("hara-json", root)
     assert [(manifest.relative(one.path), one.split) for one in manifest.samples] == [("run/v.1", "train")]
     assert not found.unlisted
+
+
+def test_a_video_of_another_class_is_never_meant(lay, taken):
+    database = {"a": entry("training", "run"), "b": entry("training", "run", video_path="there/b.mp4")}
+    found, manifest = taken(
+        "hara-json",
+        lay("hit/a.mp4", "hit/b.mp4", "run/c.mp4", **{"x.json": text({**database, "c": entry("training", "run")})}),
+    )
+    assert [manifest.relative(one.path) for one in manifest.samples] == ["run/c.mp4"]
+    assert found.reasons == {"not on the disk": 2}
+
+
+def test_a_path_that_leads_nowhere_gives_way_to_the_folder_of_the_class(lay, taken):
+    database = {"b": entry("training", "run", video_path="jpg/whole.mp4")}
+    _, manifest = taken("hara-json", lay("run/b.mp4", **{"x.json": text(database)}))
+    assert [manifest.relative(one.path) for one in manifest.samples] == ["run/b.mp4"]

@@ -145,3 +145,27 @@ def test_a_list_that_lies_there_twice_counts_once_and_its_column_says_the_split(
     found, manifest = taken("kinetics400", lay("_4YTwq0-73Y.mp4", **{"train.csv": table, "copy/all.csv": table}))
     assert (found.listed, found.absent) == (1, ())
     assert [one.split for one in manifest.samples] == ["val"]
+
+
+def test_a_clip_in_the_folder_of_another_class_is_not_meant_but_an_uncut_video_is(lay, taken):
+    """Two clips of one video in two classes; the disk has it once, under its identity alone."""
+    table = HEADER + "abseiling,_4YTwq0-73Y,3,5,train,0\nair drumming,_4YTwq0-73Y,13,15,train,0\n"
+    found, manifest = taken("kinetics400", lay("air drumming/_4YTwq0-73Y.mp4", **{"train.csv": table}))
+    assert summary(manifest) == [("air drumming/_4YTwq0-73Y.mp4", "air drumming", "train", "_4YTwq0-73Y", None, None)]
+    assert found.reasons == {"not on the disk": 1}
+    table = HEADER + "abseiling,_4YTwq0-73Y,0,1,train,0\nair drumming,_4YTwq0-73Y,1,2,train,0\n"
+    root = lay(folder="uncut", **{"train.csv": table})
+    (root / "air drumming").mkdir()
+    with VideoWriter(root / "air drumming/_4YTwq0-73Y.mp4", fps=5, size=(32, 32)) as writer:
+        writer.write(np.zeros((30, 32, 32, 3), np.uint8))
+    _, manifest = taken("kinetics400", root)
+    assert {(one.label, one.start_seconds, one.end_seconds) for one in manifest.samples} == {
+        ("abseiling", 0.0, 1.0),
+        ("air drumming", 1.0, 2.0),
+    }
+
+
+def test_lines_that_say_the_same_are_told(lay, taken):
+    table = HEADER + "abseiling,_4YTwq0-73Y,21,31,train,0\n"
+    found, _ = taken("kinetics400", lay("_4YTwq0-73Y.mp4", **{"a.csv": table * 1, "b/train.csv": table + table[58:]}))
+    assert found.notes == ("1 lines say the same as another line, and count once",)

@@ -52,3 +52,13 @@ def test_one_name_in_both_parts_is_two_videos(lay, taken):
 def test_a_line_without_a_class_is_named(lay, taken):
     with pytest.raises(DataError, match=r"line 1 of .*trainingSet\.csv has 1 cell"):
         taken("moments_in_time", lay(*VIDEOS, **{"trainingSet.csv": "blocking/a_4.mp4\n"}))
+
+
+def test_a_video_of_another_class_is_never_meant(lay, taken):
+    """Of two of one name, the disk holds that of the other class."""
+    lists = {"trainingSet.csv": "clapping/a_1.mp4,clapping,3,0\nblocking/a_1.mp4,blocking,3,0\n"}
+    found, manifest = taken("moments_in_time", lay("training/blocking/a_1.mp4", **lists))
+    assert [(one.label, manifest.relative(one.path)) for one in manifest.samples] == [
+        ("blocking", "training/blocking/a_1.mp4")
+    ]
+    assert [(one.label, one.reason) for one in found.absent] == [("clapping", "not on the disk")]

@@ -34,7 +34,35 @@ def test_the_layout_as_it_is_unpacked(lay, taken, lists):
 
 
 def test_licence_letters_are_counted(lay, taken, lists):
-    assert taken("stair_actions", lay(*VIDEOS, **lists))[0].notes == ("licence letters: C 1, X 1, Y 1",)
+    notes = taken("stair_actions", lay(*VIDEOS, **lists))[0].notes
+    assert notes[0] == "licence letters: C 1, X 1, Y 1"
+    assert "there is no clipping_X.sh" in notes[1]
+
+
+SCRIPTS = {
+    "script/clipping_X.sh": "#!/bin/sh\ndone << EOS\n-3B32lodo2M 85 5 a120-0878X.mp4\nEOS\n",
+    "script/clipping_Y.sh": "done << EOS\n_4YTwq0-73Y 0.5 4.25 a001-0001Y.mp4\n_4YTwq0-73Y 9 5 a001-0009Y.mp4\nEOS\n",
+}
+
+
+@pytest.mark.parametrize("place", ["below the root", "beside the lists", "beside their folder", "beside one list"])
+def test_the_video_on_youtube_is_the_group(lay, taken, lists, place):
+    """As the publisher's repository has it: lists in data, scripts in script."""
+    if place == "below the root":
+        root, annotations = lay(*VIDEOS, **lists, **SCRIPTS), None
+    else:
+        root, annotations = lay(*VIDEOS), lay(folder="repository", **lists, **SCRIPTS) / "data"
+    if place == "beside the lists":
+        for script in (annotations.parent / "script").iterdir():
+            script.rename(annotations / script.name)
+    if place == "beside one list":
+        annotations /= "videolist_train.txt"
+    found, manifest = taken("stair_actions", root, annotations=annotations)
+    groups = {"a001-0001Y.mp4": "_4YTwq0-73Y", "a001-0363C.mp4": None, "a120-0878X.mp4": "-3B32lodo2M"}
+    assert {one.path.name: one.group for one in manifest.samples} == {
+        one.path.name: groups[one.path.name] for one in manifest.samples
+    }
+    assert len(found.notes) == 1
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def read_activitynet(disk: Disk, annotations: Path | None) -> Imported:
         )
     ((source, record),) = records.items()
     try:
-        return settle(disk, list(_entries(record, disk)), _classes(record))
+        return settle(disk, _entries(record, disk), _classes(record))
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise DataError(f"{source} is not in the form of ActivityNet: {error!r}", allowed=called) from error
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 import os
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath
 from unicodedata import normalize
 
 from kinema.core.errors import DataError, shortened
@@ -27,6 +28,7 @@ class Disk:
 
     Attributes:
         root: absolute path of the folder.
+        progress: shows how far the search of files is, and of lines of lists.
         videos: all videos, folders of frames among them, sorted.
         others: all other files, sorted; none of folders of frames.
 
@@ -36,21 +38,22 @@ class Disk:
 
     def __init__(self, root: Path | str, *, progress: Progress | None = None) -> None:
         self.root = Path(os.path.normpath(Path(root).absolute()))
+        self.progress = progress or Silent()
         if not self.root.is_dir():
             raise DataError(f"there is no folder {root}", allowed="the folder that the data set was unpacked to")
-        with (progress or Silent()).task("looking for videos", None, "files") as task:
+        with self.progress.task("looking for videos", None, "files") as task:
             files = []
-            for path in _files(self.root):
-                files.append(path)
+            for file in _files(self.root):
+                files.append(file)
                 task.advance()
-        videos = {path for path in files if path.suffix.lower() in VIDEO_SUFFIXES or path.is_dir()}
-        self.videos = tuple(sorted(videos))
-        self.others = tuple(sorted(set(files) - videos))
+        files.sort(key=lambda file: f"{file.folder}/{file.name}".replace("/", "\0"))  # by folder, then by name
+        self.videos = tuple(file.folder / file.name for file in files if file.is_video)
+        self.others = tuple(file.folder / file.name for file in files if not file.is_video)
         self._by_stem: dict[str, list[Path]] = defaultdict(list)
         for path in self.videos:
             self._by_stem[without_suffix(normalize("NFC", path.name))].append(path)
 
-    def find(self, name: str, *, split: str | None = None, classes: Collection[str] = ()) -> Path | None:
+    def find(self, name: str, *, split: str | None = None, classes: tuple[str, ...] = ()) -> Path | None:
         """The video that a list calls `name`, whatever its ending; None where there is none.
 
         A video in the folders that `name` tells goes before one elsewhere; then one below a folder of
@@ -62,16 +65,17 @@ class Disk:
             split: `train`, `val` or `test`, where the lists keep them apart.
             classes: names of class folders.
         """
-        wanted = PurePosixPath(normalize("NFC", name.replace("\\", "/")))
-        folders = tuple(part for part in wanted.parts[:-1] if part not in (".", "/"))
+        *folders, wanted = normalize("NFC", name.replace("\\", "/")).split("/")
+        folders = [folder for folder in folders if folder not in ("", ".")]
+        stem = without_suffix(wanted)
         ranked = []
-        for path in self._by_stem.get(without_suffix(wanted.name), ()):
-            above = tuple(normalize("NFC", part) for part in path.relative_to(self.root).parts[:-1])
+        for path in self._by_stem.get(stem, ()):
+            above = normalize("NFC", str(path)[len(str(self.root)) :]).split("/")[1:-1]
             there = not folders or above[-len(folders) :] == folders
             if not there and above and _is_other(above[-1], folders, classes):
                 continue
             elsewhere = split is not None and split not in {part_of(part) for part in above}
-            ranked.append((not there, elsewhere, path.suffix != wanted.suffix, path))
+            ranked.append((not there, elsewhere, not path.name.endswith(wanted[len(stem) :] or path.suffix), path))
         return min(ranked)[-1] if ranked else None
 
     def lists(self, annotations: Path | None, pattern: str) -> list[Path]:
@@ -87,7 +91,8 @@ class Disk:
             raise DataError(
                 f"there is no {annotations}", allowed="the file or folder of the official lists for --annotations"
             )
-        return sorted(path for path in _files(annotations) if re.fullmatch(pattern, path.name, re.IGNORECASE))
+        held = [file for file in _files(annotations) if re.fullmatch(pattern, file.name, re.IGNORECASE)]
+        return sorted(file.folder / file.name for file in held)
 
     def require_lists(self, annotations: Path | None, pattern: str, called: str) -> list[Path]:
         """`lists`, of which there must be one.
@@ -140,23 +145,38 @@ def read_lines(path: Path) -> list[str]:
         raise DataError(f"cannot read {path}: {error}", allowed="a text file in UTF-8") from error
 
 
-def _is_other(folder: str, meant: Collection[str], classes: Collection[str]) -> bool:
+def _is_other(folder: str, meant: Iterable[str], classes: tuple[str, ...]) -> bool:
     """Whether `folder` is that of a class, and of none that is `meant`."""
     held = folded(folder)
-    return all(held != folded(one) for one in meant) and any(held == folded(one) for one in classes)
+    return all(held != folded(one) for one in meant) and held in _all_folded(classes)
 
 
-def _files(root: Path) -> Iterator[Path]:
+@lru_cache(maxsize=8)
+def _all_folded(names: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(map(folded, names))
+
+
+@dataclass(frozen=True)
+class _File:
+    folder: Path
+    name: str
+    is_video: bool
+
+
+def _files(root: Path) -> Iterator[_File]:
     """Files below `root`, and folders of frames, each as a whole."""
     seen = set()
-    for folder, folders, names in os.walk(root, followlinks=True):
-        real = os.path.realpath(folder)
+    for text, folders, names in os.walk(root, followlinks=True):
+        real = os.path.realpath(text)
         if real in seen:  # a link that leads back up
             folders.clear()
             continue
         seen.add(real)
-        if not folders and folder != str(root) and is_frame_folder(Path(folder)):
-            yield Path(folder)
+        folder = Path(text)
+        if not folders and folder != root and is_frame_folder(folder):
+            yield _File(folder.parent, folder.name, is_video=True)
             continue
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (Path(folder, name) for name in names if not name.startswith("."))
+        for name in names:
+            if not name.startswith("."):
+                yield _File(folder, name, PurePath(name).suffix.lower() in VIDEO_SUFFIXES)

@@ -55,7 +55,7 @@ def read_hara_json(disk: Disk, annotations: Path | None) -> Imported:
         )
     ((source, record),) = records.items()
     try:
-        return settle(disk, list(_entries(record, disk)), LabelMap.of(record["labels"]))
+        return settle(disk, _entries(record, disk), LabelMap.of(record["labels"]))
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise DataError(f"{source} is not in the form of 3D-ResNets: {error!r}", allowed=called) from error
 
@@ -91,7 +91,7 @@ def _record(path: Path) -> dict[str, Any] | None:
 
 
 def _entries(record: dict[str, Any], disk: Disk) -> Iterator[Entry]:
-    labels = record["labels"]
+    labels = tuple(record["labels"])
     cut: dict[str, list[Path]] = defaultdict(list)  # some lists cut names at their first dot
     for held in disk.videos:
         cut[held.name.split(".")[0]].append(held)
@@ -105,7 +105,8 @@ def _entries(record: dict[str, Any], disk: Disk) -> Iterator[Entry]:
             continue
         label = annotations.get("label")
         name = video.get("video_path") or f"{label or 'test'}/{identity}"
-        path = disk.find(name, split=split, classes=labels) or disk.find(identity, split=split, classes=labels)
+        own = f"{label}/{identity}" if label else identity
+        path = disk.find(name, split=split, classes=labels) or disk.find(own, split=split, classes=labels)
         path = path or next((one for one in cut.get(identity, ()) if one.parent.name == label), None)
         yield Entry(name, path, label, split, None, *_times(path, annotations.get("segment")))
 

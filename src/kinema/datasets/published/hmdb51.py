@@ -31,7 +31,7 @@ def read_hmdb51(disk: Disk, annotations: Path | None, split: int) -> Imported:
     called = f"CLASS_test_split{split}.txt for each class"
     lists = disk.require_lists(annotations, rf".+_test_split{split}\.txt", called)
     labels = published_labels("hmdb51")
-    entries = [entry for path in lists for entry in _entries(path, disk, labels, split)]
+    entries = (entry for path in lists for entry in _entries(path, disk, labels, split))
     return settle(disk, entries, labels)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from kinema.core.errors import DataError, MediaError
@@ -39,8 +40,21 @@ def read_kinetics(disk: Disk, annotations: Path | None, edition: str) -> Importe
             allowed="files with the columns label,youtube_id,time_start,time_end,split",
             next_step="say where they lie with --annotations",
         )
-    entries = [entry for path in tables for entry in _entries(path, disk)]
-    return settle(disk, entries, published_labels(edition))
+    labels = published_labels(edition)
+    entries = (entry for path in tables for entry in _entries(path, disk, labels.require()))
+    return settle(disk, entries, labels)
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A clip as a list has it: its name with and without times, class, split, and seconds of the video."""
+
+    name: str
+    clip: str
+    label: str | None
+    split: str | None
+    start_seconds: float
+    end_seconds: float
 
 
 def _header(path: Path) -> list[str]:
@@ -51,7 +65,7 @@ def _header(path: Path) -> list[str]:
         return []  # someone else's file
 
 
-def _entries(table: Path, disk: Disk) -> Iterator[Entry]:
+def _entries(table: Path, disk: Disk, classes: tuple[str, ...]) -> Iterator[Entry]:
     with table.open(encoding="utf-8-sig", newline="") as opened:
         reader = csv.DictReader(opened)
         for row in reader:
@@ -64,19 +78,25 @@ def _entries(table: Path, disk: Disk) -> Iterator[Entry]:
                     allowed="label,youtube_id,time_start,time_end,split",
                 ) from error
             split = part_of(row.get("split") or "") or part_of(table.stem)
-            name = f"{clip}_{int(start):06d}_{int(end):06d}"
-            yield _entry(disk, name, clip, label, split, start, end)
+            line = _Line(f"{clip}_{int(start):06d}_{int(end):06d}", clip, label, split, start, end)
+            yield _entry(disk, line, classes)
 
 
-def _entry(disk: Disk, name: str, clip: str, label: str | None, split: str | None, start: float, end: float) -> Entry:
-    """A line with its video: one that bears its times is the clip; one that does not may be the whole video."""
-    within = f"{label}/{name}" if label else name
-    if path := disk.find(within, split=split):
-        return Entry(name, path, label, split, clip)
-    path = disk.find(clip, split=split)
-    if path is not None and _is_longer(path, end - start):
-        return Entry(name, path, label, split, clip, start, end)
-    return Entry(name, path, label, split, clip)
+def _entry(disk: Disk, line: _Line, classes: tuple[str, ...]) -> Entry:
+    """A line with its video: one that bears its times is the clip; one that does not may be the whole video.
+
+    A whole video is the right one wherever it lies, a clip is not where it lies with another class.
+    """
+    folder = f"{line.label}/" if line.label else ""
+    whole = disk.find(f"{folder}{line.name}", split=line.split, classes=classes)
+    if whole is None:
+        own = disk.find(f"{folder}{line.clip}", split=line.split, classes=classes)
+        for path in (own, disk.find(line.clip, split=line.split)):
+            if path is not None and _is_longer(path, line.end_seconds - line.start_seconds):
+                times = (line.start_seconds, line.end_seconds)
+                return Entry(line.name, path, line.label, line.split, line.clip, *times)
+        whole = own
+    return Entry(line.name, whole, line.label, line.split, line.clip)
 
 
 def _is_longer(path: Path, seconds: float) -> bool:

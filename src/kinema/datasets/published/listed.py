@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from kinema.core.atomic import replacing
 from kinema.core.errors import DataError, nearest, shortened
 from kinema.core.labels import LabelMap
 from kinema.datasets.manifest import Manifest
+from kinema.datasets.parquet import PARQUET_SUFFIX, columns_of
 from kinema.datasets.published.disk import Disk, folded
 from kinema.datasets.sample import Sample, listing
 from kinema.datasets.spreadsheet import write_cell
@@ -24,7 +25,7 @@ ABSENT = "not on the disk"
 """The reason of what a list names and the disk lacks."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One line of an official list.
 
@@ -149,16 +150,22 @@ def missing_path(target: Path | str) -> Path:
     return path.with_name(f"{path.stem}.missing.csv")
 
 
-def settle(disk: Disk, entries: Iterable[Entry], labels: LabelMap, *, notes: Iterable[str] = ()) -> Imported:
+def settle(disk: Disk, entries: Iterable[Entry], labels: LabelMap) -> Imported:
     """Samples from `entries`, under the official spelling of their classes.
 
-    Lines that say the same count once; of two that give one segment of one file two classes, the
-    first counts and the other is absent.
+    Lines that say the same count once, and a note says how many there are; of two that give one segment of
+    one file two classes, the first counts and the other is absent.
 
     Raises:
         DataError: classes that the data set does not have, or not one video that the list names.
     """
-    lines = list(dict.fromkeys(entries))
+    lines: dict[Entry, None] = {}
+    read = 0
+    with disk.progress.task("looking up what the lists name", None, "lines") as task:
+        for entry in entries:
+            lines.setdefault(entry)
+            read += 1
+            task.advance()
     _require_classes(lines, labels)
     official = {folded(name): name for name in labels.require()}
     samples: dict[tuple[Path, float | None, float | None], Sample] = {}
@@ -182,22 +189,30 @@ def settle(disk: Disk, entries: Iterable[Entry], labels: LabelMap, *, notes: Ite
         raise _nothing(disk, lines)
     used = {line.path for line in lines}
     unlisted = tuple(path for path in disk.videos if path not in used)
-    return Imported(disk.root, tuple(samples.values()), labels, len(lines), tuple(absent), unlisted, tuple(notes))
+    notes = (f"{read - len(lines)} lines say the same as another line, and count once",) if read > len(lines) else ()
+    return Imported(disk.root, tuple(samples.values()), labels, len(lines), tuple(absent), unlisted, notes)
 
 
 def _require_replaceable(target: Path) -> None:
     if not target.is_file():
         return
-    header = target.read_bytes().partition(b"\n")[0].decode(errors="replace")
-    if not {"path", "label"} <= set(header.lstrip("\ufeff").strip().split(",")):
+    if target.suffix.lower() == PARQUET_SUFFIX:
+        columns = columns_of(target)
+        what = f"columns are {shortened(columns)}"
+    else:
+        with target.open("rb") as opened:
+            header = opened.readline(10_000).decode(errors="replace")
+        columns = tuple(header.lstrip("\ufeff").strip().split(","))
+        what = f"first line is {header.rstrip()[:80]!r}"
+    if not {"path", "label"} <= set(columns):
         raise DataError(
-            f"{target} is there and is no manifest: its first line is {header[:80]!r}",
+            f"{target} is there and is no manifest: its {what}",
             allowed="a new file, or a manifest to be replaced",
             next_step="choose another name with --out",
         )
 
 
-def _require_classes(lines: list[Entry], labels: LabelMap) -> None:
+def _require_classes(lines: Iterable[Entry], labels: LabelMap) -> None:
     known = {folded(name) for name in labels.require()}
     strange = sorted({line.label for line in lines if line.label is not None and folded(line.label) not in known})
     if strange:
@@ -209,7 +224,7 @@ def _require_classes(lines: list[Entry], labels: LabelMap) -> None:
         )
 
 
-def _nothing(disk: Disk, lines: list[Entry]) -> DataError:
+def _nothing(disk: Disk, lines: Collection[Entry]) -> DataError:
     return DataError(
         f"not one of the {len(lines)} videos that the lists name was found below {disk.root}, "
         f"which holds {disk.contents()}",

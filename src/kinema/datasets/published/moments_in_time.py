@@ -1,4 +1,4 @@
-"""Moments in Time: `trainingSet.csv` and `validationSet.csv` with lines `class/file.mp4,class,votes`.
+"""Moments in Time: `trainingSet.csv` and `validationSet.csv` with lines `class/file.mp4,class,votes for,votes against`.
 
 Videos lie in `training/class/file.mp4` and `validation/class/file.mp4`. The number at the end of a
 file name counts moments of one source video, which is the group.
@@ -26,11 +26,12 @@ def read_moments_in_time(disk: Disk, annotations: Path | None) -> Imported:
         DataError: no list, lists of something else, or no video of it.
     """
     lists = disk.require_lists(annotations, r"(training|validation)set\.csv", "trainingSet.csv and validationSet.csv")
-    entries = [entry for path in lists for entry in _entries(path, disk)]
-    return settle(disk, entries, published_labels("moments_in_time"))
+    labels = published_labels("moments_in_time")
+    entries = (entry for path in lists for entry in _entries(path, disk, labels.require()))
+    return settle(disk, entries, labels)
 
 
-def _entries(table: Path, disk: Disk) -> Iterator[Entry]:
+def _entries(table: Path, disk: Disk, classes: tuple[str, ...]) -> Iterator[Entry]:
     split = part_of(table.stem)
     for number, cells in enumerate(csv.reader(read_lines(table)), 1):
         if len(cells) < 2:
@@ -40,4 +41,4 @@ def _entries(table: Path, disk: Disk) -> Iterator[Entry]:
             )
         name, label = cells[0].strip(), cells[1].strip()
         source = re.sub(r"_\d+$", "", without_suffix(name.rpartition("/")[2]))
-        yield Entry(name, disk.find(name, split=split), label, split, source)
+        yield Entry(name, disk.find(name, split=split, classes=classes), label, split, source)

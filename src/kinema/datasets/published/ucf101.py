@@ -27,7 +27,7 @@ def read_ucf101(disk: Disk, annotations: Path | None, split: int) -> Imported:
     called = f"trainlist{split:02d}.txt and testlist{split:02d}.txt"
     lists = disk.require_lists(annotations, rf"(train|test)list{split:02d}\.txt", called)
     labels = published_labels("ucf101")
-    entries = [entry for path in lists for entry in _entries(path, disk, labels)]
+    entries = (entry for path in lists for entry in _entries(path, disk, labels))
     return settle(disk, entries, labels)
 
 
