@@ -42,7 +42,6 @@ _NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
 _STATISTICS: dict[Modality, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "rgb": ((0.4345, 0.4051, 0.3775), (0.2768, 0.2713, 0.2737)),
     "flow": ((FLOW_MEAN,) * 2, (FLOW_STD,) * 2),
-    "rgb+flow": ((0.4345, 0.4051, 0.3775, *(FLOW_MEAN,) * 2), (0.2768, 0.2713, 0.2737, *(FLOW_STD,) * 2)),
     "difference": ((0.0,), (0.1,)),
 }
 
@@ -74,10 +73,8 @@ class TrainConfig(BaseModel):
     stride: int | None = Field(None, ge=1, description="source frames between two frames of a clip; 2 without fps")
     fps: float | None = Field(None, gt=0, description="frames a second of a clip, by time, instead of a stride")
     clip_padding: Padding = Field("loop", description="what a video shorter than a clip does: loop, last or none")
-    modality: Modality = Field(
-        "rgb",
-        description="pictures, stored optical flow (`kinema data flow`), the two together for two-stream networks, or "
-        "luma differences of neighbours",
+    modality: Literal["rgb", "flow", "difference"] = Field(
+        "rgb", description="pictures, stored optical flow (`kinema data flow`), or luma differences of neighbours"
     )
     size: int = Field(112, ge=16, description="side of the network input in pixels")
     short_side: int | None = Field(None, ge=16, description="side frames are shrunk to; 8/7 of `size` unless given")
@@ -132,7 +129,7 @@ class TrainConfig(BaseModel):
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="where to train")
     devices: int = Field(1, ge=1, description="processes that share each step (DDP); batch_size is that of each")
     precision: Literal["32-true", "16-mixed", "bf16-mixed"] = Field(
-        "32-true", description="arithmetic; bf16-mixed is about twice as fast on GPUs and CPUs that compute bfloat16"
+        "32-true", description="arithmetic (not bf16 on CPU)"
     )
     workers: int = Field(0, ge=0, description="processes that read clips")
     save_seconds: float = Field(60.0, ge=0, description="longest time between two resumable states")
@@ -158,6 +155,7 @@ class TrainConfig(BaseModel):
             ("flow has no colours to jitter: leave brightness, contrast, saturation and hue at 0", self._coloured_flow),
             ("short_side below size", self.short_side is not None and self.short_side < self.size),
             ("crop_scale is a rising pair in (0, 1]", not 0 < self.crop_scale[0] <= self.crop_scale[1] <= 1),
+            ("bf16-mixed on the CPU has given non-finite gradients: use 32-true", self._unsafe_precision),
         ]
 
     @property
@@ -170,11 +168,15 @@ class TrainConfig(BaseModel):
 
     @property
     def _coloured_flow(self) -> bool:
-        return "flow" in self.modality and max(self.brightness, self.contrast, self.saturation, self.hue) > 0
+        return self.modality == "flow" and max(self.brightness, self.contrast, self.saturation, self.hue) > 0
 
     @property
     def _plateau_blind(self) -> bool:
         return self.schedule == "plateau" and (self.val_fraction == 0 or self.folds is not None)
+
+    @property
+    def _unsafe_precision(self) -> bool:
+        return self.device == "cpu" and self.precision == "bf16-mixed"
 
     @property
     def input_spec(self) -> InputSpec:
