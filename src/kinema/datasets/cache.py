@@ -92,7 +92,6 @@ class FrameCache:
         limit_bytes: most the folder may hold; `$KINEMA_CACHE_GIB` unless given.
         fed: what the network expects, at that short side; flow that is not stored is computed as it says. None:
             pictures, or flow that is.
-        raft_weights: torchvision's weights of RAFT, where that computes the flow.
     """
 
     def __init__(
@@ -102,18 +101,16 @@ class FrameCache:
         folder: Path | None = None,
         limit_bytes: int | None = None,
         fed: InputSpec | None = None,
-        raft_weights: Path | None = None,
     ) -> None:
         self.short_side_px = short_side_px
         self.fed = fed
-        self.raft_weights = raft_weights
         self.folder = folder or cache_folder() / "frames"
         self.limit_bytes = _limit_from_environment() if limit_bytes is None else limit_bytes
 
     @classmethod
-    def of(cls, fed: InputSpec, *, raft_weights: Path | None = None) -> FrameCache:
+    def of(cls, fed: InputSpec) -> FrameCache:
         """The cache of what a network is fed with, be it pictures, optical flow or both."""
-        return cls(fed.short_side_px, fed=fed, raft_weights=raft_weights)
+        return cls(fed.short_side_px, fed=fed)
 
     def open(self, path: Path, *, start_seconds: float | None = None, end_seconds: float | None = None) -> CachedVideo:
         """The frames of `path`, or of its segment [start_seconds, end_seconds).
@@ -189,7 +186,7 @@ class FrameCache:
         """What frames depend on besides the file and their size."""
         if self.fed is None:
             return ()
-        told = read_as(path, self.fed, raft_weights=self.raft_weights)
+        told = read_as(path, self.fed)
         try:
             return (*told, *content_stamp(source_of(path))) if told and is_flow(path) else told
         except OSError as error:
@@ -198,7 +195,7 @@ class FrameCache:
     def _opened(self, path: Path) -> Recording | FlowSteps:
         if self.fed is None:
             return open_recording(path, short_side_px=self.short_side_px)
-        return open_fed(path, self.fed, raft_weights=self.raft_weights)
+        return open_fed(path, self.fed)
 
     def _decode(self, path: Path, start_seconds: float, end_seconds: float | None) -> CachedVideo:
         with self._opened(path) as video:

@@ -173,19 +173,18 @@ def open_fed(source: str | Path, fed: InputSpec, *, strict: bool = True, raft_we
     return FlowSteps(video, flow, computed(algorithm, flow.bound_px), pictures=pictures, short_side_px=wanted)
 
 
-def read_as(source: str | Path, fed: InputSpec, *, raft_weights: Path | None = None) -> tuple[object, ...]:
+def read_as(source: str | Path, fed: InputSpec) -> tuple[object, ...]:
     """What the frames that `open_fed` gives depend on, besides the file and their size; () where that is nothing.
 
     Raises:
         UsageError: as `open_fed`.
-        WeightsError: likewise.
     """
     if fed.flow_channel is None or (fed.modality == "flow" and is_flow(source)):
         return ()
     if is_flow(source):
         return (fed.modality,)
     flow = _said(source, fed)
-    algorithm = algorithm_of(flow, weights=raft_weights)
+    algorithm = algorithm_of(flow)
     settings = sorted(algorithm.parameters.items())
     return (fed.modality, flow.fps, flow.short_side_px, flow.bound_px, algorithm.name, algorithm.library, settings)
 

@@ -144,7 +144,7 @@ def algorithm_of(spec: FlowSpec, *, weights: Path | None = None, device: str = "
         raise UsageError(
             f"flow by {spec.parameters.get('network', 'raft')}, and no weights of it",
             allowed="the file that torchvision publishes",
-            next_step="pass it as --raft-weights, or compute the flow with kinema data flow --algorithm raft",
+            next_step="compute the flow with kinema data flow; or give kinema predict the file as --raft-weights",
         )
     made = make_algorithm(FlowChoice("raft", str(spec.parameters.get("network", "raft_small")), weights, device))
     expected = spec.parameters.get("weights_sha256")
