@@ -38,6 +38,22 @@ def test_version(kinema_command):
     assert (ran.code, ran.out, ran.err) == (0, f"{__version__}\n", "")
 
 
+def test_manifests_may_lead_elsewhere_only_where_that_is_allowed(kinema_command, tmp_path, tiny_clips):
+    videos = sorted(tiny_clips.parent.rglob("*.mp4"))
+    table = tmp_path / "clips.csv"
+    rows = [f"{path},{'xy'[number % 2]},{number // 4}" for number, path in enumerate(videos)]
+    table.write_text("\n".join(["path,label,group", *rows]))
+    out = tmp_path / "split.csv"
+    refused = kinema_command("data", "split", table, "--out", out)
+    assert refused.code == 3
+    assert "leads out of" in refused.err
+    assert kinema_command("--allow-absolute", "data", "split", table, "--split-by", "group", "--out", out).code == 0
+    assert str(videos[0]) in out.read_text()
+    assert kinema_command("data", "check", out).code == 3  # allowed for that one command
+    checked = kinema_command("--allow-absolute", "data", "check", out, "--workers", 0, "--json")
+    assert "kinema.check" in checked.out
+
+
 def test_the_commands_are_those_documented():
     assert {" ".join(words) for words in COMMANDS} == {
         "demo", "train", "evaluate", "predict", "models list", "models show", "models convert", "models download",

@@ -41,9 +41,22 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
+def _allow_absolute(context: typer.Context, asked: bool) -> None:
+    if asked:
+        from kinema.datasets.absolute import absolute_paths
+
+        context.with_resource(absolute_paths())
+
+
 @app.callback()
 def _root(
     version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+    allow_absolute: bool = typer.Option(
+        False,
+        "--allow-absolute",
+        callback=_allow_absolute,
+        help="Let manifests name videos outside their folder, by absolute paths.",
+    ),
 ) -> None:
     """Options before the command."""
 

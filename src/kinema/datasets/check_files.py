@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from kinema.core.errors import DataError, UsageError
+from kinema.datasets.absolute import are_absolute_paths_allowed
 from kinema.datasets.check import CheckReport
 from kinema.datasets.manifest import Manifest
 from kinema.datasets.spreadsheet import Cell, write_spreadsheet
@@ -53,6 +54,8 @@ def write_check_table(target: Path | str, report: CheckReport) -> None:
 def require_above(folder: Path | str, manifest: Manifest, *, instead: str) -> None:
     """Refuse, before hours of decoding, a folder in which a manifest could not be written.
 
+    Inside a block of `absolute_paths` it can be written in any.
+
     Args:
         folder: where the manifest is to stand.
         manifest: the videos it is to name.
@@ -62,6 +65,8 @@ def require_above(folder: Path | str, manifest: Manifest, *, instead: str) -> No
         UsageError: a video lies outside the folder, where a manifest in it could not name it.
     """
     root = _absolute(folder)
+    if are_absolute_paths_allowed():
+        return
     if outside := [sample.path for sample in manifest.samples if not sample.path.is_relative_to(root)]:
         raise UsageError(
             f"a manifest in {folder}, when videos such as {outside[0]} lie outside it",
@@ -85,7 +90,7 @@ def write_quarantine(folder: Path | str, report: CheckReport) -> tuple[Path, Pat
     require_above(folder, report.manifest, instead=f"--quarantine {report.manifest.root}")
     root, broken = _absolute(folder), dict(report.broken)
     quarantine, kept = root / "quarantine.csv", root / "kept.csv"
-    rows = [(path.relative_to(root).as_posix(), reason) for path, reason in report.broken]
+    rows = [(_named(path, root), reason) for path, reason in report.broken]
     write_spreadsheet(quarantine, ("path", "reason"), rows)
     whole = [index for index, sample in enumerate(report.manifest.samples) if sample.path not in broken]
     if not whole:
@@ -96,6 +101,10 @@ def write_quarantine(folder: Path | str, report: CheckReport) -> tuple[Path, Pat
         )
     report.manifest.take(whole).write(kept)
     return quarantine, kept
+
+
+def _named(path: Path, root: Path) -> str:
+    return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
 
 
 def _absolute(folder: Path | str) -> Path:

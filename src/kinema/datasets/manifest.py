@@ -20,6 +20,7 @@ from unicodedata import normalize
 
 from kinema.core.errors import DataError, MediaError, nearest
 from kinema.core.labels import LabelMap
+from kinema.datasets.absolute import are_absolute_paths_allowed
 from kinema.datasets.classes import read_classes, write_classes
 from kinema.datasets.content import content_size_bytes
 from kinema.datasets.folder import read_folder
@@ -132,7 +133,7 @@ class Manifest:
             )
         return self.take(kept)
 
-    def write(self, path: Path | str, *, allow_absolute: bool = False) -> None:
+    def write(self, path: Path | str, *, allow_absolute: bool | None = None) -> None:
         """Write a table, whole or not at all, with paths relative to its folder: Parquet as `.parquet`, else CSV.
 
         Where classes are not in the order of their sorted names, the file that says so goes beside.
@@ -145,7 +146,7 @@ class Manifest:
         target = _absolute(path)
         below = _Below(target.parent)
         outside = [sample.path for sample in self.samples if not below.holds(sample.path)]
-        if outside and not allow_absolute:
+        if outside and not are_absolute_paths_allowed(asked=allow_absolute):
             raise DataError(
                 f"{len(outside)} videos lie outside {target.parent}, such as {outside[0]}",
                 allowed="a manifest in a folder that holds all its videos",
@@ -168,13 +169,13 @@ class Manifest:
         return f"Manifest({self.source.name}: {len(self)} samples, {self.labels!r})"
 
 
-def read_manifest(path: Path | str, *, allow_absolute: bool = False, min_classes: int = 2) -> Manifest:
+def read_manifest(path: Path | str, *, allow_absolute: bool | None = None, min_classes: int = 2) -> Manifest:
     """Read a CSV file (`kinema.datasets.table`), a Parquet file (`.parquet`) or a folder (`.folder`) of class folders.
 
     Args:
         path: the file or folder.
         allow_absolute: accept videos outside the table's folder. Fingerprints then hold their
-            full paths, and are good for one machine only.
+            full paths, and are good for one machine only. None: inside a block of `absolute_paths`.
         min_classes: fewest different labels; 1 where a model brings its classes along.
 
     Raises:
@@ -189,7 +190,7 @@ def read_manifest(path: Path | str, *, allow_absolute: bool = False, min_classes
         if source.is_dir():
             samples, ignored = read_folder(source)
         elif source.suffix.lower() in _TABLES and source.exists():
-            samples = _TABLES[source.suffix.lower()](source, allow_absolute=allow_absolute)
+            samples = _TABLES[source.suffix.lower()](source, allow_absolute=are_absolute_paths_allowed(asked=allow_absolute))
             labels = read_classes(source)
         else:
             raise _no_manifest(Path(path), source)

@@ -12,6 +12,7 @@ from unicodedata import normalize
 
 from kinema.core.errors import DataError, shortened
 from kinema.core.labels import LabelMap, merge_labels
+from kinema.datasets.absolute import are_absolute_paths_allowed
 from kinema.datasets.manifest import Manifest
 from kinema.datasets.sample import Sample, listing
 
@@ -111,7 +112,7 @@ def _sample(sample: Sample, dataset: str, label: str) -> Sample:
 
 def _require_mergeable(samples: list[Sample], place: Path) -> None:
     outside = [str(sample.path) for sample in samples if not sample.path.is_relative_to(place.parent)]
-    if outside:
+    if outside and not are_absolute_paths_allowed():
         raise DataError(
             f"{len(outside)} videos lie outside {place.parent}, such as {outside[0]}",
             allowed="a manifest in a folder that holds all its videos, or links to their folders",
