@@ -190,7 +190,9 @@ def read_manifest(path: Path | str, *, allow_absolute: bool | None = None, min_c
         if source.is_dir():
             samples, ignored = read_folder(source)
         elif source.suffix.lower() in _TABLES and source.exists():
-            samples = _TABLES[source.suffix.lower()](source, allow_absolute=are_absolute_paths_allowed(asked=allow_absolute))
+            samples = _TABLES[source.suffix.lower()](
+                source, allow_absolute=are_absolute_paths_allowed(asked=allow_absolute)
+            )
             labels = read_classes(source)
         else:
             raise _no_manifest(Path(path), source)
