@@ -28,7 +28,6 @@ def test_later_layers_win():
         ({"short_side": 64}, "short_side below size", ""),
         ({"balance": "class", "class_weights": "balanced"}, "both even out the classes", ""),
         ({"crop_scale": [0.8, 0.2]}, "crop_scale", ""),
-        ({"device": "cpu", "precision": "bf16-mixed"}, "non-finite gradients", ""),
     ],
 )
 def test_mistakes_are_named(settings, given, allowed):

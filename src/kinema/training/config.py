@@ -129,7 +129,7 @@ class TrainConfig(BaseModel):
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="where to train")
     devices: int = Field(1, ge=1, description="processes that share each step (DDP); batch_size is that of each")
     precision: Literal["32-true", "16-mixed", "bf16-mixed"] = Field(
-        "32-true", description="arithmetic (not bf16 on CPU)"
+        "32-true", description="arithmetic; bf16-mixed is about twice as fast on GPUs and CPUs that compute bfloat16"
     )
     workers: int = Field(0, ge=0, description="processes that read clips")
     save_seconds: float = Field(60.0, ge=0, description="longest time between two resumable states")
@@ -155,7 +155,6 @@ class TrainConfig(BaseModel):
             ("flow has no colours to jitter: leave brightness, contrast, saturation and hue at 0", self._coloured_flow),
             ("short_side below size", self.short_side is not None and self.short_side < self.size),
             ("crop_scale is a rising pair in (0, 1]", not 0 < self.crop_scale[0] <= self.crop_scale[1] <= 1),
-            ("bf16-mixed on the CPU has given non-finite gradients: use 32-true", self._unsafe_precision),
         ]
 
     @property
@@ -173,10 +172,6 @@ class TrainConfig(BaseModel):
     @property
     def _plateau_blind(self) -> bool:
         return self.schedule == "plateau" and (self.val_fraction == 0 or self.folds is not None)
-
-    @property
-    def _unsafe_precision(self) -> bool:
-        return self.device == "cpu" and self.precision == "bf16-mixed"
 
     @property
     def input_spec(self) -> InputSpec:

@@ -37,6 +37,7 @@ from kinema.training.curves import write_curves
 from kinema.training.interrupt import StopRequest
 from kinema.training.material import Material, Seat
 from kinema.training.optim import build_optimizer
+from kinema.training.precision import arithmetic
 from kinema.training.run import RunFolder
 from kinema.training.schedule import Plateau, learning_rate
 from kinema.training.step import Objective, class_weights, refuse_non_finite
@@ -97,10 +98,15 @@ class _Parts:
 
 
 def connect(config: TrainConfig) -> Fabric:
-    """The processes that train together: this one alone, or `devices` of them, started here or by torchrun."""
+    """The processes that train together: this one alone, or `devices` of them, started here or by torchrun.
+
+    Raises:
+        UsageError: the device does not compute at the configured precision.
+    """
     device = choose_device(config.device)
     strategy = "ddp" if config.devices > 1 else "auto"
-    fabric = Fabric(accelerator=device.type, devices=config.devices, strategy=strategy, precision=config.precision)
+    plugin = arithmetic(config.precision, device)
+    fabric = Fabric(accelerator=device.type, devices=config.devices, strategy=strategy, plugins=plugin)
     fabric.launch()
     return fabric
 
