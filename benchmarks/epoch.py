@@ -6,7 +6,7 @@ Trains as `kinema train` does with its plain defaults (RGB, 16 frames, 112 px, b
 process unless --workers says otherwise) on clips of DATA, spread over its classes, with frames kept in a folder of its
 own; without DATA on small made films. The first epoch decodes, later ones read what was kept; the time to start workers
 is the first epoch's, too. `kinema train` decodes before its first epoch begins, so that all its epochs are like the
-later ones.
+later ones. With workers, what they take from the network's cores counts as the network's time: compare whole epochs.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from kinema.transforms.presets import AugmentSpec, TrainTransform
 
 
 def measure(options: argparse.Namespace, folder: Path) -> list[dict[str, float]]:
-    """One row an epoch: seconds waited for clips and seconds in forward, backward and update."""
+    """One row an epoch: seconds waited for clips and seconds in forward, backward and update, told as each ends."""
     config = TrainConfig(data=options.data, model=options.model, workers=options.workers)
     manifest = read_manifest(options.data)
     step = max(1, len(manifest.samples) // options.clips)
@@ -59,6 +59,7 @@ def measure(options: argparse.Namespace, folder: Path) -> list[dict[str, float]]
         sampler.go_to(epoch)
         waited = worked = 0.0
         count = 0
+        processor = time.process_time()
         mark = time.perf_counter()
         for number, batch in enumerate(loader):
             came = time.perf_counter()
@@ -76,10 +77,24 @@ def measure(options: argparse.Namespace, folder: Path) -> list[dict[str, float]]
                 "clips": count,
                 "waited_seconds": round(waited, 3),
                 "worked_seconds": round(worked, 3),
+                "processor_seconds": round(time.process_time() - processor, 3),
                 "share_in_network": round(worked / (waited + worked), 4),
             }
         )
+        if not options.json:
+            tell(rows[-1])
     return rows
+
+
+def tell(row: dict[str, float]) -> None:
+    """One line of the table, below its head if it is the first."""
+    if row["epoch"] == 1:
+        print(f"{'epoch':>5}{'clips':>7}{'waited':>10}{'network':>10}{'processor':>11}{'share':>8}")
+    print(
+        f"{row['epoch']:>5}{row['clips']:>7}{row['waited_seconds']:>8} s{row['worked_seconds']:>8} s"
+        f"{row['processor_seconds']:>9} s{row['share_in_network']:>8.1%}",
+        flush=True,
+    )
 
 
 def main() -> None:
@@ -99,13 +114,6 @@ def main() -> None:
         rows = measure(options, Path(folder, "kept"))
     if options.json:
         print(json.dumps(rows, indent=2))
-        return
-    print(f"{'epoch':>5}{'clips':>7}{'waited':>10}{'network':>10}{'share':>8}")
-    for row in rows:
-        print(
-            f"{row['epoch']:>5}{row['clips']:>7}{row['waited_seconds']:>8} s{row['worked_seconds']:>8} s"
-            f"{row['share_in_network']:>8.1%}"
-        )
 
 
 if __name__ == "__main__":
