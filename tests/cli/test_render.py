@@ -127,6 +127,11 @@ def test_rates_have_the_unit_of_their_task(unit, shown):
     assert render._Rate().render(task).plain == shown
 
 
+def test_slow_rates_are_told_to_a_tenth():
+    task = SimpleNamespace(finished_speed=None, speed=0.34, fields={"unit": "videos"})
+    assert render._Rate().render(task).plain == "0.3 videos/s"
+
+
 def test_bytes_of_unknown_number(terminal):
     with bars() as progress, progress.task("downloading", None, "B") as task:
         task.advance(1_000)

@@ -151,7 +151,7 @@ def test_near_duplicates_across_splits_are_leaks(films):
     assert not report.fine
     assert len(report.leaks) == 1
     assert (
-        "1 pair (film.mp4 and again.mp4) of near duplicates: one film, coded, scaled or cut differently,"
+        "1 pair (film.mp4 and again.mp4) of near duplicates: one film, coded, scaled, cut or mirrored differently,"
         " but in different splits" in report.notes
     )
     assert not any("different groups" in note for note in report.notes)

@@ -78,6 +78,9 @@ class _Count(MofNCompleteColumn):
         return Text(f"{decimal(int(task.completed))}/{total}", style="progress.download")
 
 
+_SLOW = 10  # steps a second, below which a whole number tells too little
+
+
 class _Rate(ProgressColumn):
     """Steps a second, in the unit of the task."""
 
@@ -85,7 +88,11 @@ class _Rate(ProgressColumn):
         speed = task.finished_speed or task.speed
         if speed is None:
             return Text("")
-        amount = decimal(int(speed)) if task.fields["unit"] == "B" else f"{speed:.0f} {task.fields['unit']}"
+        amount = (
+            decimal(int(speed))
+            if task.fields["unit"] == "B"
+            else f"{speed:.{int(speed < _SLOW)}f} {task.fields['unit']}"
+        )
         return Text(f"{amount}/s", style="cyan")
 
 

@@ -10,7 +10,10 @@ The JSON form (`CheckReport.to_json`), schema version 2:
     classes      [{"label", "samples", "files", "groups" or null, "duration_seconds"}]
     files        [{"path", "reason" or null, "size_bytes", "sha256", "frames_promised", "frames_decoded",
                    "duration_seconds", "fps", "variable_frame_rate", "width_px", "height_px", "codec",
-                   "rate_assumed"}]
+                   "rate_assumed", "has_audio", "black_share", "frozen_share", "cluster"}]
+    alike        [{"first", "second", "kind", "background", "motion" or null, "mirrored", "across_splits",
+                   "across_groups"}]: at most 10,000 pairs of files that show the same (`likeness.Alike`)
+    alike_pairs  how many there are
     broken       {path: reason}
     ignored      [path]: files that are no videos, folders without a video
     notes        [text]: what is odd but can be used
@@ -42,7 +45,7 @@ _LISTED = 10_000
 _ENDS = ("first", "second")
 _LIKE = {
     "copy": "of the same bytes",
-    "near duplicate": "of near duplicates: one film, coded, scaled or cut differently",
+    "near duplicate": "of near duplicates: one film, coded, scaled, cut or mirrored differently",
     "same background": "of one background",
 }
 
@@ -154,8 +157,9 @@ def check(
     counts = tuple(_count(manifest, label, by_path) for label in manifest.labels.require())
     broken = tuple(_broken(manifest, by_path).items())
     notes = [
+        *_crossing_notes(files, crossings),
         *_file_notes(files),
-        *_likeness_notes(files, likeness, crossings),
+        *_likeness_notes(files, likeness),
         *_sample_notes(manifest, by_path, clip_frames),
         *_class_notes(counts),
     ]
@@ -213,16 +217,21 @@ def _dull_notes(files: Sequence[FileReport]) -> list[str]:
     return [f"{_several(some, 'file')} {what} for most of the frames" for what, some in dull.items() if some]
 
 
-def _likeness_notes(files: Sequence[FileReport], likeness: Likeness, crossings: Sequence[Crossing]) -> list[str]:
+def _crossing_notes(files: Sequence[FileReport], crossings: Sequence[Crossing]) -> list[str]:
     notes = []
-    if copies := likeness.of_kind(KINDS[0]):
-        notes.append(f"{_several([files[pair.second] for pair in copies], 'file')} the same, byte for byte, as another")
-    notes += [f"{_pairs(files, pairs)} {_LIKE[kind]}" for kind in KINDS[1:] if (pairs := likeness.of_kind(kind))]
     for across in ("splits", "groups"):
         for kind in KINDS:
             pairs = tuple(each.pair for each in crossings if getattr(each, across) and each.pair.kind == kind)
             if pairs:
                 notes.append(f"{_pairs(files, pairs)} {_LIKE[kind]}, but in different {across}")
+    return notes
+
+
+def _likeness_notes(files: Sequence[FileReport], likeness: Likeness) -> list[str]:
+    notes = []
+    if copies := likeness.of_kind(KINDS[0]):
+        notes.append(f"{_several([files[pair.second] for pair in copies], 'file')} the same, byte for byte, as another")
+    notes += [f"{_pairs(files, pairs)} {_LIKE[kind]}" for kind in KINDS[1:] if (pairs := likeness.of_kind(kind))]
     if likeness.uncompared:
         notes.append(f"{likeness.uncompared} more pairs of one background were not compared in movement")
     return notes

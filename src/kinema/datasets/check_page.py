@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
-from itertools import islice
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -18,14 +18,15 @@ from kinema.core.progress import Progress, Silent
 from kinema.datasets.check import CheckReport
 from kinema.datasets.crossings import Crossing
 from kinema.datasets.likeness import KINDS
+from kinema.datasets.sample import SPLITS, Sample
 from kinema.video.source import open_recording
 
 __all__ = ["write_check_page"]
 
 _THUMBNAIL_PX = 96
 _MOST_PAIRS = 60  # with pictures; the table and the JSON form hold them all
-_MOST_CLUSTERS = 24
-_MOST_OF_A_CLUSTER = 8
+_MOST_PLACES = 24
+_MOST_OF_A_PLACE = 8
 _MOST_DULL = 24
 _MOST_BROKEN = 1000
 
@@ -51,12 +52,16 @@ class _Pair:
 
 
 @dataclass(frozen=True)
-class _Cluster:
-    """Files of one place; `more` are not shown."""
+class _Place:
+    """Files of one place, as indices, those shown first; and the splits and groups that they stand in."""
 
-    size: int
-    shown: tuple[_Picture, ...]
-    more: int
+    members: tuple[int, ...]
+    splits: tuple[str, ...]
+    groups: int
+
+    @property
+    def shown(self) -> tuple[int, ...]:
+        return self.members[:_MOST_OF_A_PLACE]
 
 
 def write_check_page(path: Path | str, report: CheckReport, progress: Progress | None = None) -> None:
@@ -74,11 +79,11 @@ def write_check_page(path: Path | str, report: CheckReport, progress: Progress |
     Raises:
         DataError: the folder cannot be written to.
     """
-    shown = list(islice(report.alike(), _MOST_PAIRS))
-    clusters = _largest_clusters(report)
+    films = [crossing for crossing in report.alike() if crossing.pair.kind != KINDS[-1]]
+    places = _places(report)
     dull = [index for index, file in enumerate(report.files) if file.look and file.look.dull and not file.reason]
-    wanted = {index for crossing in shown for index in (crossing.pair.first, crossing.pair.second)}
-    wanted |= {index for members in clusters for index in members[:_MOST_OF_A_CLUSTER]} | set(dull[:_MOST_DULL])
+    wanted = {index for film in films[:_MOST_PAIRS] for index in (film.pair.first, film.pair.second)}
+    wanted |= {index for place in places[:_MOST_PLACES] for index in place.shown} | set(dull[:_MOST_DULL])
     pictures = _pictures(report, sorted(wanted), progress or Silent())
     page = (
         _environment()
@@ -88,20 +93,15 @@ def write_check_page(path: Path | str, report: CheckReport, progress: Progress |
             relative=report.manifest.relative,
             longest=max(count.samples for count in report.classes),
             minutes=sum(count.duration_seconds for count in report.classes) / 60,
-            pairs=[_pair(crossing, pictures) for crossing in shown],
-            more_pairs=len(report.likeness.pairs) - len(shown),
-            clusters=[
-                _Cluster(
-                    len(members),
-                    tuple(pictures[index] for index in members[:_MOST_OF_A_CLUSTER]),
-                    max(0, len(members) - _MOST_OF_A_CLUSTER),
-                )
-                for members in clusters
-            ],
+            pairs=[_pair(film, pictures) for film in films[:_MOST_PAIRS]],
+            all_pairs=len(films),
+            places=places[:_MOST_PLACES],
+            all_places=len(places),
+            torn_places=sum(len(place.splits) > 1 for place in places),
+            pictures=pictures,
             dull=[pictures[index] for index in dull[:_MOST_DULL]],
-            more_dull=max(0, len(dull) - _MOST_DULL),
+            all_dull=len(dull),
             broken=report.broken[:_MOST_BROKEN],
-            more_broken=max(0, len(report.broken) - _MOST_BROKEN),
         )
     )
     with replacing(path) as beside:
@@ -120,13 +120,34 @@ def _environment() -> Environment:
     )
 
 
-def _largest_clusters(report: CheckReport) -> list[list[int]]:
-    """Members of each cluster of more than one file, the largest first."""
+def _places(report: CheckReport) -> list[_Place]:
+    """Clusters of more than one file: those in several splits first, then in several groups, then the largest."""
+    stands: dict[Path, list[Sample]] = {}
+    for sample in report.manifest.samples:
+        stands.setdefault(sample.path, []).append(sample)
     members: dict[int, list[int]] = {}
     for index, cluster in enumerate(report.likeness.clusters):
         members.setdefault(cluster, []).append(index)
-    several = [indices for indices in members.values() if len(indices) > 1]
-    return sorted(several, key=len, reverse=True)[:_MOST_CLUSTERS]
+    places = [
+        _place(indices, [stands[report.files[index].path] for index in indices])
+        for indices in members.values()
+        if len(indices) > 1
+    ]
+    return sorted(places, key=lambda place: (len(place.splits) < 2, place.groups < 2, -len(place.members)))
+
+
+def _place(indices: Sequence[int], samples: Sequence[Sequence[Sample]]) -> _Place:
+    """The place that files show of which these are the samples; first one file of each split and group."""
+    seen: Counter[tuple[str | None, str | None]] = Counter()
+    turns = []
+    for own in samples:
+        stand = own[0].split, own[0].group
+        turns.append(seen[stand])
+        seen[stand] += 1
+    splits = {sample.split for own in samples for sample in own if sample.split}
+    groups = {sample.group for own in samples for sample in own if sample.group}
+    order = sorted(range(len(indices)), key=lambda at: (turns[at], at))
+    return _Place(tuple(indices[at] for at in order), tuple(split for split in SPLITS if split in splits), len(groups))
 
 
 def _pictures(report: CheckReport, indices: Sequence[int], progress: Progress) -> dict[int, _Picture]:
@@ -139,7 +160,10 @@ def _pictures(report: CheckReport, indices: Sequence[int], progress: Progress) -
     with progress.task("taking pictures", len(indices), "pictures") as task:
         for index in indices:
             file = report.files[index]
-            facts = [*labels[file.path], f"{file.duration_seconds:.1f} s, {file.width_px}x{file.height_px}"]
+            facts = [
+                *labels[file.path],
+                f"{file.duration_seconds:.1f}\N{NO-BREAK SPACE}s, {file.width_px}x{file.height_px}",
+            ]
             if file.look and file.look.dull:
                 facts.append(f"{file.look.black_share:.0%} black, {file.look.frozen_share:.0%} frozen")
             pictures[index] = _Picture(report.manifest.relative(file.path), "; ".join(facts), _thumbnail(file.path))
@@ -165,10 +189,10 @@ def _pair(crossing: Crossing, pictures: dict[int, _Picture]) -> _Pair:
     pair = crossing.pair
     measure = [] if pair.kind == KINDS[0] else [f"background {pair.background:.0%} alike"]
     if pair.motion is not None:
-        measure.append(f"movement {pair.motion:.2f} alike")
-    return _Pair(
-        pictures[pair.first], pictures[pair.second], pair.kind, " and ".join(_across(crossing)), ", ".join(measure)
-    )
+        measure.append(f"movement {pair.motion:.0%} alike")
+    kind = f"{pair.kind}, mirrored" if pair.mirrored else pair.kind
+    across = " and ".join(_across(crossing))
+    return _Pair(pictures[pair.first], pictures[pair.second], kind, across, ", ".join(measure))
 
 
 def _across(crossing: Crossing) -> Iterator[str]:
