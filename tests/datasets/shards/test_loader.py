@@ -1,3 +1,4 @@
+import shutil
 from collections import Counter
 from dataclasses import replace
 from types import SimpleNamespace
@@ -6,13 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from kinema.core.errors import MediaError, UsageError
+from kinema.core.errors import DataError, MediaError, UsageError
 from kinema.core.seeds import stream
 from kinema.core.spec import ClipSpec, InputSpec
 from kinema.datasets.cache import FrameCache
 from kinema.datasets.loader import TrainingClips
 from kinema.datasets.sample import Sample
 from kinema.datasets.shards import loader
+from kinema.datasets.shards.index import read_index
 from kinema.datasets.shards.loader import PackedClips, PackedLoader, random_clip
 from kinema.datasets.shards.read import ShardStream
 from kinema.transforms.presets import AugmentSpec, TrainTransform
@@ -138,6 +140,26 @@ def test_two_processes_go_on_in_the_middle_of_an_epoch(packed):
     other = list(feed)
     assert sorted(rows(other)) == sorted(rows(whole)) == list(range(18))
     assert not same(other, whole)
+
+
+@pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow)])  # a process loads torch afresh
+def test_what_cannot_be_read_is_told_in_its_own_words(packed, tmp_path, workers):
+    shutil.copytree(packed.address, tmp_path / "copy")
+    for shard in (tmp_path / "copy").glob("*.tar"):
+        shard.unlink()
+    index = read_index(str(tmp_path / "copy"))
+    with pytest.raises(DataError, match="cannot read") as caught:
+        list(PackedLoader(clips_of(index), workers=workers))
+    assert caught.value.given.startswith(f"cannot read {tmp_path}")  # and no traceback
+    assert caught.value.allowed
+    assert caught.value.next_step
+
+
+def test_a_video_that_is_too_short_is_named(packed):
+    spec = replace(SPEC, clip=ClipSpec(frames=64, padding="none"))
+    sample = next(iter(ShardStream(packed, "train")))
+    with pytest.raises(DataError, match=rf"{sample.number:06}\.mp4: a video with 20 frames"):
+        random_clip(sample, spec, TRANSFORM, np.random.default_rng(0))
 
 
 def test_a_split_smaller_than_a_batch(packed):
