@@ -343,6 +343,12 @@ def test_a_damaged_file_gives_what_decodes_and_then_raises(corrupted, capfd):
     assert capfd.readouterr() == ("", "")  # FFmpeg keeps quiet
 
 
+def test_chunks_are_full_where_pictures_are_missing(corrupted):
+    with VideoFile(corrupted, short_side_px=32, strict=False) as video:
+        parts = list(video.frames(chunk_frames=13))
+    assert [len(part) for part in parts] == [13, 13, 13, 10]  # the 31st of 50 is missing
+
+
 def test_damage_is_only_noted_where_it_may_be(corrupted):
     with VideoFile(corrupted, short_side_px=32, strict=False) as video:
         assert video.damage == ()

@@ -250,7 +250,7 @@ class VideoFile:
                         if painting is None:
                             painter = self._painter_for(cursor.picture)
                             painting = Painting(painter, beside=handle.converting_threads > 0)
-                        yield self._chunk(cursor, painting, min(size, last - cursor.index))
+                        yield self._chunk(cursor, painting, last, size)
                 finally:
                     if painting is not None:
                         painting.close()
@@ -259,14 +259,13 @@ class VideoFile:
         if heard and self.strict:
             raise damage_error(self.path, self._damage(heard))
 
-    def _chunk(self, cursor: Cursor, painting: Painting, size: int) -> Frames:
-        """Up to `size` frames from the cursor's on; leaves the cursor behind them."""
-        end = cursor.index + size
-        canvas = painting.painter.canvas(size)
+    def _chunk(self, cursor: Cursor, painting: Painting, last: int, size: int) -> Frames:
+        """Up to `size` frames from the cursor's on, all before index `last`; leaves the cursor behind them."""
+        canvas = painting.painter.canvas(min(size, last - cursor.index))
         times = self.pts
         pts: list[int] = []
         for target in canvas.unbind():  # in one go: indexing a tensor costs as much as copying a plane
-            if cursor.picture is None or cursor.index >= end:
+            if cursor.picture is None or cursor.index >= last:
                 break
             painting.add(cursor.picture, target)
             pts.append(times[cursor.index])
