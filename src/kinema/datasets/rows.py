@@ -73,7 +73,8 @@ def read_rows(
     if reader.problems:
         raise DataError(
             f"{len(reader.problems)} of the {count} rows of {source} cannot be used:\n{listing(reader.problems)}",
-            allowed=f"videos below {source.parent} with paths relative to it, each video or segment once, with a label",
+            allowed=f"videos below {source.parent} with paths relative to it (elsewhere only with `kinema "
+            "--allow-absolute`), each video or segment once, with a label",
             next_step="correct these rows or remove them",
         )
     return reader.samples
