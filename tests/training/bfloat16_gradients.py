@@ -17,10 +17,23 @@ from kinema.training.precision import ZerosAhead, arithmetic
 
 CPU = torch.device("cpu")
 
-# Frames, kernel, padding and stride in time: kernels longer than the clip, and of the clip's length.
-IN_TIME = (
-    (2, 3, 1, 1), (3, 3, 1, 1), (1, 2, 1, 1), (2, 5, 2, 1), (3, 5, 2, 1), (4, 5, 2, 1), (2, 5, 2, 2),
-    (2, 7, 3, 1), (4, 7, 3, 1), (6, 7, 3, 2), (2, 5, 4, 1), (1, 3, 1, 1), (2, 3, 1, 2),
+# Frames, rows, columns; kernel; padding; stride: kernels longer or higher than the clip, and of its length.
+CONVOLUTIONS = (
+    *(
+        ((frames, 4, 4), (size, 3, 3), (padding, 1, 1), (stride, 1, 1))
+        for frames, size, padding, stride in (
+            (2, 3, 1, 1), (3, 3, 1, 1), (1, 2, 1, 1), (2, 5, 2, 1), (3, 5, 2, 1), (4, 5, 2, 1), (2, 5, 2, 2),
+            (2, 7, 3, 1), (4, 7, 3, 1), (6, 7, 3, 2), (2, 5, 4, 1), (1, 3, 1, 1), (2, 3, 1, 2),
+        )
+    ),
+    *(
+        ((3, rows, 4), (1, size, 3), (0, padding, 1), (1, stride, 1))
+        for rows, size, padding, stride in ((1, 3, 1, 2), (1, 5, 2, 1), (2, 7, 3, 1), (2, 7, 3, 2), (3, 3, 1, 1))
+    ),
+    ((2, 1, 1), (3, 3, 3), (1, 1, 1), (1, 2, 2)),
+    ((3, 4, 1), (1, 3, 3), (0, 1, 1), (1, 1, 2)),
+    *(((size, size), (kernel, kernel), (padding, padding), (stride, stride))
+      for size, kernel, padding, stride in ((1, 3, 1, 2), (1, 5, 2, 1), (2, 7, 3, 2), (7, 3, 1, 1))),
 )  # fmt: skip
 
 # Clips whose last stages have two frames or fewer, with kernels of three; the fast ones of 16 frames do.
@@ -34,11 +47,12 @@ NETWORKS = {
 }
 
 
-def of_convolution(frames, kernel, padding, stride):
+def of_convolution(shape, kernel, padding, stride):
     """The largest difference from float64 over the largest gradient, of every tensor that gets one."""
-    clip = torch.randn(2, 16, frames, 4, 4).bfloat16()
-    conv = nn.Conv3d(16, 16, (kernel, 3, 3), (stride, 1, 1), (padding, 1, 1)).bfloat16()
-    exact = nn.Conv3d(16, 16, (kernel, 3, 3), (stride, 1, 1), (padding, 1, 1)).double()
+    layer = nn.Conv3d if len(shape) == 3 else nn.Conv2d
+    clip = torch.randn(2, 16, *shape).bfloat16()
+    conv = layer(16, 16, kernel, stride, padding).bfloat16()
+    exact = layer(16, 16, kernel, stride, padding).double()
     exact.load_state_dict(conv.state_dict())
     ours, theirs = clip.clone().requires_grad_(), clip.double().requires_grad_()
     with ZerosAhead():
@@ -83,7 +97,7 @@ if __name__ == "__main__":
     found = {}
     for asked in sys.argv[1:]:
         if asked == "convolutions":
-            found |= {f"{case}": of_convolution(*case) for case in IN_TIME}
+            found |= {f"{case}": of_convolution(*case) for case in CONVOLUTIONS}
         else:
             found[asked] = of_network(asked, *NETWORKS[asked])
     sys.stdout.write(json.dumps(found))

@@ -1,13 +1,13 @@
 """The arithmetic of a run, and what keeps bfloat16 on a CPU from reading memory that nobody wrote.
 
 The fault is oneDNN's (3.13, and its main branch of August 2026), in the AVX-512 kernel of bfloat16
-weight gradients, `jit_avx512_core_bf16_conv_kernel.cpp`, `compute_od_loop_common`: where a kernel spans
-more frames than there are, the step from one output frame to the next inside the front padding also
-moves on in the input, past its end. Gradients are then made of memory that nobody wrote, often infinite
-or no number, and more memory may be damaged. Forward passes and gradients of inputs are right.
+weight gradients, `jit_avx512_core_bf16_conv_kernel.cpp`: where a kernel spans more frames than there
+are, the step from one output frame to the next within the front padding (`compute_od_loop_common`)
+also moves on in the input, past its end. Gradients are then made of memory that nobody wrote, often
+infinite or no number, and more memory may be damaged. Rows and columns err likewise in pictures of one
+or two; forward passes and gradients of inputs are right.
 
-Frames of zeros set in front of and behind the clip beforehand are the same sum, and leave that kernel
-nothing to step over.
+Zeros set around the clip beforehand give the same sums, and leave that kernel nothing to step over.
 """
 
 from __future__ import annotations
@@ -26,11 +26,12 @@ from kinema.core.errors import UsageError
 
 __all__ = ["CpuBfloat16", "ZerosAhead", "arithmetic", "computes_bfloat16"]
 
-_Triple = int | Sequence[int]
+_CONVOLUTIONS = (functional.conv2d, functional.conv3d)
+_FRAMES = 3  # the axis of frames, counted from the last: frames, rows, columns
 
 
 class ZerosAhead(TorchFunctionMode):
-    """While it is on, 3D convolutions whose kernel is longer than the clip get their zero frames beforehand.
+    """While it is on, convolutions whose kernel is longer, higher or wider than the clip get their zeros beforehand.
 
     It acts on calls, not on modules: parameters keep their names, and convolutions called by hand
     are caught too. All others, and all other operations, are as they were.
@@ -40,40 +41,58 @@ class ZerosAhead(TorchFunctionMode):
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Torch's hook: what is called instead of `func`."""
-        if func is functional.conv3d:
-            return _conv3d(*args, **(kwargs or {}))
+        if func in _CONVOLUTIONS:
+            return _with_zeros(func, *args, **(kwargs or {}))
         return func(*args, **(kwargs or {}))
 
 
-def _conv3d(
+def _with_zeros(
+    convolve: Callable[..., torch.Tensor],
     input: torch.Tensor,  # noqa: A002  the name that callers of torch's own know
     weight: torch.Tensor,
     bias: torch.Tensor | None = None,
-    stride: _Triple = 1,
-    padding: str | _Triple = 0,
-    dilation: _Triple = 1,
+    stride: int | Sequence[int] = 1,
+    padding: str | int | Sequence[int] = 0,
+    dilation: int | Sequence[int] = 1,
     groups: int = 1,
 ) -> torch.Tensor:
-    if not isinstance(padding, str):  # those of "same" and "valid" are none of the zoo's
-        frames, rows, columns = _three(padding)
-        if _is_longer(weight, input, frames, _three(stride)[0], _three(dilation)[0]):
-            input = functional.pad(input, (0, 0, 0, 0, frames, frames))  # noqa: A001  see above
-            padding = (0, rows, columns)
-    return functional.conv3d(input, weight, bias, stride, padding, dilation, groups)
+    """`convolve`, with as much of the padding as is unsafe to leave to it done beforehand."""
+    if not isinstance(padding, str):  # none of the zoo's is
+        axes = weight.ndim - 2
+        paddings, strides, dilations = (_each(value, axes) for value in (padding, stride, dilation))
+        ahead = [
+            pad if _overhangs(axes - axis, input.shape[axis - axes], size, pad, step, apart) else 0
+            for axis, (size, pad, step, apart) in enumerate(
+                zip(weight.shape[2:], paddings, strides, dilations, strict=True)
+            )
+        ]
+        if any(ahead):
+            input = functional.pad(input, [zeros for zeros in reversed(ahead) for _ in range(2)])  # noqa: A001
+            padding = [pad - done for pad, done in zip(paddings, ahead, strict=True)]
+    return convolve(input, weight, bias, stride, padding, dilation, groups)
 
 
-def _is_longer(weight: torch.Tensor, clip: torch.Tensor, padding: int, stride: int, dilation: int) -> bool:
-    """Whether the kernel spans more frames than there are, and steps over them more than once."""
-    span = dilation * (weight.shape[2] - 1) + 1
-    frames = clip.shape[-3]
-    return padding > 0 and span > frames and frames + 2 * padding - span >= stride
+def _overhangs(axis: int, length: int, size: int, padding: int, stride: int, dilation: int) -> bool:
+    """Whether a kernel overhangs in a way that oneDNN cannot be trusted with.
+
+    Args:
+        axis: counted from the last: 1 are the columns, 2 the rows, 3 the frames.
+        length: of the input.
+        size: of the kernel.
+        padding: zeros on either side.
+        stride: of the kernel.
+        dilation: distance of the kernel's elements.
+    """
+    span = dilation * (size - 1) + 1
+    if padding == 0 or span <= length:
+        return False
+    # A single output frame takes no step: layers that have come down to one frame are as fast as ever.
+    return axis < _FRAMES or length + 2 * padding - span >= stride
 
 
-def _three(value: _Triple) -> tuple[int, int, int]:
-    if isinstance(value, int):
-        return value, value, value
-    (every, *others) = value
-    return (every, *others) if others else (every, every, every)  # type: ignore[return-value]  # torch takes 1 or 3
+def _each(value: int | Sequence[int], axes: int) -> Sequence[int]:
+    several = (value,) if isinstance(value, int) else value
+    return several if len(several) == axes else [*several] * axes
 
 
 class CpuBfloat16(MixedPrecision):
