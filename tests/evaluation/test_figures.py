@@ -87,7 +87,10 @@ def test_learning_rates_are_plain_numbers():
 
 def test_a_run_of_one_epoch_is_seen():
     lone = Run("a", (Curve("loss", "val", (1.0,), (0.5,)),))
-    assert "<use" in draw_panel("loss", [lone])
+    drawn = draw_panel("loss", [lone])
+    assert "<use" in drawn
+    assert "1" in texts(drawn)
+    assert not {"0.98", "1.00", "1.02"} & set(texts(drawn))
 
 
 def test_unknown_panels_and_uneven_curves_are_refused():

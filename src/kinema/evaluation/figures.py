@@ -210,6 +210,7 @@ def draw_panel(name: str, runs: Sequence[Run]) -> str:
                 alpha=0.75 if dashed else 1.0,
                 marker="o" if len(curve.epochs) < 3 else None,
                 markersize=4,
+                markerfacecolor="none" if dashed else None,
             )
         if any(curve.log_scale for _, _, curve in drawn):
             axes.set_yscale("log")
@@ -218,6 +219,9 @@ def draw_panel(name: str, runs: Sequence[Run]) -> str:
             axes.yaxis.set_minor_formatter(NullFormatter())
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        epochs = {epoch for _, _, curve in drawn for epoch in curve.epochs}
+        if len(epochs) == 1:  # of a single one the locator would make tenths
+            axes.set_xticks(sorted(epochs))
         axes.tick_params(length=0)
         axes.margins(x=0.02)
         handles = _legend(drawn)
