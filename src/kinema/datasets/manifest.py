@@ -26,6 +26,7 @@ from kinema.datasets.content import content_size_bytes
 from kinema.datasets.folder import read_folder
 from kinema.datasets.parquet import PARQUET_SUFFIX, read_parquet, require_pyarrow, write_parquet
 from kinema.datasets.sample import Sample
+from kinema.datasets.shards.index import is_packed
 from kinema.datasets.table import read_table, write_table
 
 __all__ = ["Manifest", "Sample", "read_manifest"]
@@ -183,6 +184,12 @@ def read_manifest(path: Path | str, *, allow_absolute: bool | None = None, min_c
             exist, there is no video at all, or there are too few classes.
         UsageError: a Parquet file, and pyarrow is not installed.
     """
+    if is_packed(path):
+        raise DataError(
+            f"{path} is a packed data set, or nothing that this command reads",
+            allowed="a folder of class folders, or a manifest",
+            next_step="name what it was packed from; kinema train, evaluate and predict read shards themselves",
+        )
     source = _absolute(path)
     ignored: list[Path] = []
     labels: LabelMap | None = None

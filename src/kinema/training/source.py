@@ -257,7 +257,7 @@ def _refuse_parting(index: PackIndex, config: TrainConfig) -> None:
     raise UsageError(
         f"{asked}, but {index.address} is packed, and shards cannot be parted",
         allowed=f"the splits it was packed in: {', '.join(index.splits)}",
-        next_step=f"leave out {asked}; or split {index.source} with kinema data split, and pack each split",
+        next_step=f"leave out {asked}; or split {index.source} anew with kinema data split, and pack what that writes",
     )
 
 

@@ -301,3 +301,10 @@ def test_the_index_tells_what_splits_share(packed, tmp_path, video, small):
     (tmp_path / "clips.csv").write_text("\n".join(rows))
     index = pack(read_manifest(tmp_path / "clips.csv"), tmp_path / "packed", options=small, workers=0)
     assert (index.leaks, index.ungrouped) == (("1 file has segments in both train and val",), 2)
+
+
+def test_shards_are_no_manifest(packed):
+    for data in (packed.address, "https://server/packed"):
+        with pytest.raises(DataError, match="is a packed data set, or nothing") as caught:
+            read_manifest(data)
+        assert "name what it was packed from" in caught.value.next_step
