@@ -19,7 +19,7 @@ from kinema.datasets.sample import Sample
 from kinema.datasets.shards.index import is_packed
 from kinema.evaluation.examine import Examination, examine, pool, report_of, write_examination
 from kinema.evaluation.protocol import ScoredVideo, Views, score_videos
-from kinema.inference.fusion import class_order, fuse, require_fusion, seen_by, side_by_side
+from kinema.inference.fusion import Fusion, class_order, fuse, require_fusion, seen_by, side_by_side
 from kinema.inference.predictor import Predictor, load
 from kinema.video.flow_record import flow_doubts
 
@@ -72,6 +72,27 @@ def examine_fused(
     alone = examine(
         weights, data, split=split, views=views, skip_broken=skip_broken, device=device, out=None, progress=progress
     )
+    answers, fused, doubts = _beside(alone, first, second, order, chosen, views, progress)
+    found = _pooled(alone, fused, first, notes=(*alone.notes, *doubts, *_leak_notes(alone, beside)))
+    figures = f"{_figure(weights, alone)}, {_figure(beside, _pooled(alone, answers, first))}"
+    told = f"{alone.protocol.views}, fused with those of {Path(beside).name} by {chosen} (video top-1 alone: {figures})"
+    found = replace(found, protocol=replace(alone.protocol, views=told))
+    if out is not None:
+        title = f"{Path(weights).name} and {Path(beside).name} on {Path(data).name}"
+        write_examination(out, found, report_of(title, found, first.card))
+    return found
+
+
+def _beside(
+    alone: Examination,
+    first: Predictor,
+    second: Predictor,
+    order: list[int],
+    fusion: Fusion,
+    views: Views,
+    progress: Progress,
+) -> tuple[list[ScoredVideo], list[ScoredVideo], tuple[str, ...]]:
+    """What the second network says of the videos, what both say together, and what speaks against its flow."""
     samples = tuple(video.sample for video in alone.scored)
     theirs = _seen_by(second, samples)
     cache = FrameCache.of(second.card.input)
@@ -80,21 +101,15 @@ def examine_fused(
     others = score_videos(second, theirs, cache=cache, views=views, progress=progress)
     spans = _spans(samples, FrameCache.of(first.card.input), first.card.input.clip, views)
     their_spans = _spans(theirs, cache, second.card.input.clip, views)
-    answers = [replace(other, sample=video.sample) for other, video in zip(others, alone.scored, strict=True)]
-    answers = [replace(answer, clips=answer.clips[:, order]) for answer in answers]
-    fused = [
-        replace(video, clips=fuse(video.clips, side_by_side(here, there, other.clips), chosen).astype(np.float32))
-        for video, other, here, there in zip(alone.scored, answers, spans, their_spans, strict=True)
+    answers = [
+        replace(other, sample=video.sample, clips=other.clips[:, order])
+        for other, video in zip(others, alone.scored, strict=True)
     ]
-    notes = (*alone.notes, *flow_doubts(flow_recipe(theirs), second.card.input))
-    found = _pooled(alone, fused, first, notes=(*notes, *_leak_notes(alone, beside)))
-    figures = f"{_figure(weights, alone)}, {_figure(beside, _pooled(alone, answers, first))}"
-    told = f"{alone.protocol.views}, fused with those of {Path(beside).name} by {chosen} (video top-1 alone: {figures})"
-    found = replace(found, protocol=replace(alone.protocol, views=told))
-    if out is not None:
-        title = f"{Path(weights).name} and {Path(beside).name} on {Path(data).name}"
-        write_examination(out, found, report_of(title, found, first.card))
-    return found
+    fused = [
+        replace(video, clips=fuse(video.clips, side_by_side(here, there, answer.clips), fusion).astype(np.float32))
+        for video, answer, here, there in zip(alone.scored, answers, spans, their_spans, strict=True)
+    ]
+    return answers, fused, flow_doubts(flow_recipe(theirs), second.card.input)
 
 
 def _seen_by(second: Predictor, samples: Sequence[Sample]) -> tuple[Sample, ...]:

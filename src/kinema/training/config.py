@@ -42,6 +42,7 @@ _NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
 _STATISTICS: dict[Modality, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "rgb": ((0.4345, 0.4051, 0.3775), (0.2768, 0.2713, 0.2737)),
     "flow": ((FLOW_MEAN,) * 2, (FLOW_STD,) * 2),
+    "rgb+flow": ((0.4345, 0.4051, 0.3775, *(FLOW_MEAN,) * 2), (0.2768, 0.2713, 0.2737, *(FLOW_STD,) * 2)),
     "difference": ((0.0,), (0.1,)),
 }
 
@@ -73,8 +74,10 @@ class TrainConfig(BaseModel):
     stride: int | None = Field(None, ge=1, description="source frames between two frames of a clip; 2 without fps")
     fps: float | None = Field(None, gt=0, description="frames a second of a clip, by time, instead of a stride")
     clip_padding: Padding = Field("loop", description="what a video shorter than a clip does: loop, last or none")
-    modality: Literal["rgb", "flow", "difference"] = Field(
-        "rgb", description="pictures, stored optical flow (`kinema data flow`), or luma differences of neighbours"
+    modality: Modality = Field(
+        "rgb",
+        description="pictures, stored optical flow (`kinema data flow`), the two together for two-stream networks, or "
+        "luma differences of neighbours",
     )
     size: int = Field(112, ge=16, description="side of the network input in pixels")
     short_side: int | None = Field(None, ge=16, description="side frames are shrunk to; 8/7 of `size` unless given")
@@ -167,7 +170,7 @@ class TrainConfig(BaseModel):
 
     @property
     def _coloured_flow(self) -> bool:
-        return self.modality == "flow" and max(self.brightness, self.contrast, self.saturation, self.hue) > 0
+        return "flow" in self.modality and max(self.brightness, self.contrast, self.saturation, self.hue) > 0
 
     @property
     def _plateau_blind(self) -> bool:

@@ -151,7 +151,9 @@ def _set_up(job: Job, fabric: Fabric, progress: Progress) -> _Parts:
     network = create_model(config.model, job.labels.count, spec.channels, **config.model_options)
     if config.weights is not None:
         progress.log(str(load_backbone(network, config.weights, job.labels, fed=spec)))
-    network.to(memory_format=torch.channels_last_3d)  # no slower for wide networks, faster for narrow ones
+    for parameter in network.parameters():
+        if parameter.dim() == 5:  # no slower for wide networks, faster for narrow ones; others have convolutions in 2D
+            parameter.data = parameter.data.to(memory_format=torch.channels_last_3d)
     optimizer = build_optimizer(network, config)
     model, optimizer = fabric.setup(network, optimizer)
     transform = TrainTransform(spec, _augmentation(config))
