@@ -139,6 +139,19 @@ def test_a_gradient_reaches_every_parameter(name):
     assert silent == SILENT.get(name, set())
 
 
+@pytest.mark.slow
+def test_stages_computed_twice_give_the_same_gradients(name):
+    gradients = []
+    for twice in (False, True):
+        model = fresh(name).train()
+        if twice:
+            model.recompute_stages()
+        torch.manual_seed(0)  # of dropout
+        model(clips(name)).square().sum().backward()
+        gradients.append([parameter.grad for parameter in model.parameters()])
+    assert all(one is other is None or torch.equal(one, other) for one, other in zip(*gradients, strict=True))
+
+
 def test_every_stage_can_be_the_first_to_train(name):
     model = fresh(name)
     owned = model.parameters_by_stage()

@@ -165,7 +165,7 @@ class DymstaNet(VideoModel):
         x = self.backbone.forward_features(clips)
         for stage in self.trunk:
             if not stage.startswith(IN_BACKBONE):
-                x = self.get_submodule(stage)(x)
+                x = self.pass_through((stage,), x)
             if stage == until:
                 break
         return x

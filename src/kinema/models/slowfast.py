@@ -164,8 +164,7 @@ class SlowFast(VideoModel):
         """
         streams: Streams | torch.Tensor = (slow_frames(clips), clips)
         for stage, modules in self.trunk.items():
-            for name in modules:
-                streams = self.get_submodule(name)(streams)
+            streams = self.pass_through(modules, streams)
             if stage == until:
                 break
         return streams if isinstance(streams, torch.Tensor) else streams[0]

@@ -19,6 +19,7 @@ same for pictures of 4:3) or 256x256 (`s3d`) before it takes the centre.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -229,11 +230,10 @@ class TorchvisionMViT(_Torchvision):
         grid = (patches.shape[2], patches.shape[3], patches.shape[4])
         x = _with_positions(self.pos_encoding, patches.flatten(2).transpose(1, 2), grid)
         for stage, modules in self.trunk.items():
-            for name in modules:
-                if name.startswith("blocks."):
-                    x, grid = self.get_submodule(name)(x, grid)
-                elif name == "norm":
-                    x = self.norm(x)
+            blocks = [self.get_submodule(name) for name in modules if name.startswith("blocks.")]
+            x, grid = self.keep_inputs(partial(_through_blocks, blocks), blocks, x, grid)
+            if "norm" in modules:
+                x = self.norm(x)
             if stage == until:
                 break
         return x
@@ -241,6 +241,14 @@ class TorchvisionMViT(_Torchvision):
     def forward_head(self, features: torch.Tensor) -> torch.Tensor:
         """Tokens (N, 1 + T'·H'·W', 768) to logits (N, K)."""
         return self.head(features[:, 0].clone())  # type: ignore[no-any-return]  # its dropout works in place
+
+
+def _through_blocks(
+    blocks: Sequence[nn.Module], tokens: torch.Tensor, grid: tuple[int, int, int]
+) -> tuple[torch.Tensor, tuple[int, int, int]]:
+    for block in blocks:
+        tokens, grid = block(tokens, grid)
+    return tokens, grid
 
 
 def _with_positions(encoding: PositionalEncoding, tokens: torch.Tensor, grid: tuple[int, int, int]) -> torch.Tensor:

@@ -125,7 +125,7 @@ class _Streams(VideoModel):
         for stage, modules in self.trunk.items():
             for module in modules:
                 stream = module.partition(".")[0]
-                views[stream] = self.get_submodule(module)(views[stream])
+                views[stream] = self.pass_through((module,), views[stream])
             if stage == until:
                 break
         return torch.cat([views["rgb"], views["flow"]], dim=1)
