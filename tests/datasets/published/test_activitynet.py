@@ -37,7 +37,7 @@ DATABASE = {
 
 @pytest.fixture
 def record():
-    return {"version": "VERSION 1.3", "taxonomy": taxonomy(enumerate(ACTIVITIES.names)), "database": DATABASE}
+    return {"version": "VERSION 1.3", "taxonomy": taxonomy(enumerate(ACTIVITIES.names)), "database": dict(DATABASE)}
 
 
 VIDEOS = ("v_QOlSCBRmfWY.mp4", "v1-3/val/v_sJFgo9H6zNo.mkv", "v_cccccccccc-.mp4", "v_dddddddddd_.webm")
@@ -81,3 +81,21 @@ def test_a_damaged_record_is_named(lay, taken, record):
     record["database"]["sJFgo9H6zNo"] = {"subset": "validation", "annotations": [{"label": "Archery"}]}
     with pytest.raises(DataError, match="is not in the form of ActivityNet"):
         taken("activitynet", lay(*VIDEOS, **{"a.json": json.dumps(record)}))
+
+
+def test_videos_without_the_prefix_and_segments_that_begin_before_them(lay, taken, record):
+    record["database"] = {"QOlSCBRmfWY": {"subset": "training", "annotations": [annotation("Ballet", -0.25, 1.5)]}}
+    _, manifest = taken("activitynet", lay("QOlSCBRmfWY.mp4", **{"a.json": json.dumps(record)}))
+    assert [(one.start_seconds, one.end_seconds, one.group) for one in manifest.samples] == [(0.0, 1.5, None)]
+
+
+def test_the_official_order_whatever_that_of_the_taxonomy(lay, taken, record):
+    record["taxonomy"] = taxonomy(enumerate(reversed(ACTIVITIES.names)))
+    _, manifest = taken("activitynet", lay(*VIDEOS, **{"a.json": json.dumps(record)}))
+    assert manifest.labels == ACTIVITIES
+
+
+def test_other_json_files_beside_it_are_none_of_its_lists(lay, taken, record):
+    others = {"b.json": '{"database": {}, "labels": []}', "c.json": "[1]", "d.json": "{", "e.json": "12"}
+    _, manifest = taken("activitynet", lay(*VIDEOS, **others, **{"a.json": "\ufeff" + json.dumps(record)}))
+    assert len(manifest) == 3
