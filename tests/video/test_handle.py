@@ -133,3 +133,14 @@ def test_a_used_decoder_is_replaced_before_all_is_decoded_again(made_video):
         times.append(next(handle.pictures(pytest.fail, handle.packets_from(None, pytest.fail))).pts)
         assert times == [0, 0]
     assert not handle.is_untouched
+
+
+def test_a_used_decoder_is_emptied_before_kept_packets_come_again(made_video):
+    with Handle(made_video("b_frames.mp4")) as handle:
+        keys = [
+            Keyframe(packet.pts, packet.dts)
+            for packet in handle.packets(pytest.fail, keep=True)
+            if packet.size and packet.is_keyframe
+        ]
+        for key in (keys[2], keys[1], keys[2]):
+            assert next(handle.pictures(pytest.fail, handle.packets_from(key, pytest.fail))).pts == key.pts
