@@ -5,9 +5,9 @@
 MANIFEST needs groups: videos of one group are taken to show one place. `--apart A=B` leaves out the pairs between two
 groups of which nobody can say whether they are one place. How alike two backgrounds must be is chosen on one half of
 the groups, as the least that keeps a precision of 0.99 there, and precision and recall are told of the other half; and
-the other way round. Every fifth video is also coded again, scaled, cut, mirrored, and put into a longer film (of
-`--copies` videos at most), each to be found as a near duplicate of its original. `--cost` times the comparison of so
-many made-up videos, in seconds of processors.
+the other way round. Every fifth video (`--copies` at most) is also made small and coded hard, and so cut, mirrored, and
+put into a longer film, each to be found as a near duplicate of its original. `--cost` times the comparison of so many
+made-up videos, in seconds of processors.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import hashlib
 import json
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from pathlib import Path
@@ -33,13 +34,14 @@ from kinema.datasets.likeness import Seen, compare
 from kinema.datasets.look import PERIODS, Look
 from kinema.datasets.manifest import Manifest, read_manifest
 from kinema.datasets.place import CELLS, DIRECTIONS
-from kinema.video.file import VideoFile
 from kinema.video.frame import Frames
+from kinema.video.source import open_recording
 from kinema.video.writer import VideoWriter
 
 THRESHOLDS = tuple(round(0.24 + 0.02 * step, 2) for step in range(14))
 PRECISION = 0.99
 DRAWS = 1000
+SMALL_PX = 180
 
 
 @dataclass(frozen=True)
@@ -139,28 +141,25 @@ def clusters(files: list[Seen], groups: list[str], apart: set[frozenset[str]]) -
     return len(same & joined) / max(1, len(joined)), len(same & joined) / len(same)
 
 
-def copies(paths: list[Path], folder: Path) -> list[tuple[str, Path, Path]]:
-    """(how, original, copy): coded harder, at 0.6 of its size, without a quarter of its beginning, mirrored, inside."""
-    made: list[tuple[str, Path, Path]] = []
+def copies(paths: list[Path], folder: Path) -> Iterator[tuple[str, Path, Path]]:
+    """(how, original, copy): small and coded hard; that without a quarter of its beginning, mirrored, inside a film."""
     before: torch.Tensor | None = None
     for path in paths:
-        with VideoFile(path) as video:
-            frames = Frames.join(list(video.frames()))
+        with open_recording(path, short_side_px=SMALL_PX, strict=False) as video:
+            data = Frames.join(list(video.frames())).data
             fps = max(1, round(video.info.average_fps))
-        data = frames.data
-        small = torch.nn.functional.interpolate(data.float(), scale_factor=0.6, mode="bilinear", antialias=True).byte()
-        forms = {"coded": data, "scaled": small, "cut": data[len(data) // 4 :], "mirrored": data.flip(3)}
-        if before is not None:  # another film goes before it and after it, each as long
+        data = data[:, :, : data.shape[2] // 2 * 2, : data.shape[3] // 2 * 2]
+        forms = {"coded and scaled": data, "cut": data[len(data) // 4 :], "mirrored": data.flip(3)}
+        if before is not None:  # another film goes before it and after it, each as long at most
             other = torch.nn.functional.interpolate(before[: len(data)].float(), data.shape[2:]).byte()
             forms["inside another film"] = torch.cat([other, data, other])
         before = data
         for how, shown in forms.items():
-            even = shown[:, :, : shown.shape[2] // 2 * 2, : shown.shape[3] // 2 * 2]
             target = folder / f"{how.replace(' ', '-')}-{path.name}"
-            with VideoWriter(target, fps=fps, size=(even.shape[3], even.shape[2]), crf=33, preset="veryfast") as writer:
-                writer.write(even.contiguous())
-            made.append((how, path, target))
-    return made
+            size = shown.shape[3], shown.shape[2]
+            with VideoWriter(target, fps=fps, size=size, crf=33, preset="veryfast") as writer:
+                writer.write(shown.contiguous())
+            yield how, path, target
 
 
 def found_copies(reports: dict[Path, FileReport], made: list[tuple[str, Path, Path]]) -> dict[str, str]:
@@ -215,7 +214,7 @@ def main() -> None:
         "near": len(compare(files).of_kind("near duplicate")),
     }
     with tempfile.TemporaryDirectory() as folder:
-        made = copies([sample.path for sample in manifest.samples[::5]][: given.copies], Path(folder))
+        made = list(copies([sample.path for sample in manifest.samples[::5]][: given.copies], Path(folder)))
         told["copies"] = found_copies({report.path: report for report in reports}, made) if made else {}
     told["cost_seconds"] = cost_seconds(given.cost) if given.cost else 0.0
     print(json.dumps(told) if given.json else _words(told, given.cost))

@@ -257,7 +257,10 @@ def _sample_notes(manifest: Manifest, reports: dict[Path, FileReport], clip_fram
     if late:
         notes.append(f"{_several(late, 'sample')} said to end after the end of the file")
     if not any(sample.group for sample in manifest.samples):
-        notes.append("no groups: a split cannot keep clips of one recording together")
+        notes.append(
+            "no groups: a split cannot keep clips of one recording together;"
+            " `kinema data split --group-by clusters` makes groups of what looks alike"
+        )
     return notes
 
 

@@ -26,7 +26,7 @@ __all__ = ["KINDS", "Alike", "Likeness", "Seen", "compare"]
 KINDS = ("copy", "near duplicate", "same background")
 
 # How alike two backgrounds of one place are (`place.alike`); measured, see the page above.
-SAME_PLACE = 0.36
+SAME_PLACE = 0.4
 # How alike the movement of two encodings of one film is, as a correlation.
 SAME_MOTION = 0.7
 # What moves less than this many grey levels (root mean square over cells) is noise.
