@@ -169,3 +169,46 @@ def test_lines_that_say_the_same_are_told(lay, taken):
     table = HEADER + "abseiling,_4YTwq0-73Y,21,31,train,0\n"
     found, _ = taken("kinetics400", lay("_4YTwq0-73Y.mp4", **{"a.csv": table * 1, "b/train.csv": table + table[58:]}))
     assert found.notes == ("1 lines say the same as another line, and count once",)
+
+
+def test_lists_without_a_split_are_told_by_their_names_and_other_tables_are_none(lay, taken):
+    table = "label,youtube_id,time_start,time_end\nabseiling,_4YTwq0-73Y,21,31\n"
+    others = {"a.csv": "youtube_id,label\nx,abseiling\n", "b.csv": "time_start\n1\n"}
+    _, manifest = taken("kinetics400", lay("_4YTwq0-73Y.mp4", **{"kinetics_val.csv": table}, **others))
+    assert [one.split for one in manifest.samples] == ["val"]
+
+
+def test_a_clip_cut_at_its_key_frames_is_longer_than_listed_and_still_the_clip(lay, taken):
+    table = HEADER + "abseiling,_4YTwq0-73Y,21,22,train,0\n"  # the file has two seconds
+    _, manifest = taken("kinetics400", lay("_4YTwq0-73Y.mp4", **{"train.csv": table}))
+    assert [one.start_seconds for one in manifest.samples] == [None]
+
+
+@pytest.mark.parametrize("name", ["_4YTwq0-73Y_000021_000031", "_4YTwq0-73Y"])
+def test_of_two_copies_that_of_the_split_is_meant_and_none_of_another_class(lay, taken, name):
+    table = HEADER + "abseiling, _4YTwq0-73Y ,21,31,validate,0\n"
+    root = lay(f"train/abseiling/{name}.mp4", f"val/abseiling/{name}.mp4", **{"all.csv": table})
+    _, manifest = taken("kinetics400", root)
+    assert [manifest.relative(one.path) for one in manifest.samples] == [f"val/abseiling/{name}.mp4"]
+    root = lay(f"train/zumba/{name}.mp4", "air drumming/x.mp4", folder="b", **{"all.csv": table + AIR})
+    found, _ = taken("kinetics400", root)
+    assert [one.name for one in found.absent] == ["_4YTwq0-73Y_000021_000031"]
+
+
+AIR = "air drumming,x,0,10,train,0\n"
+
+
+def test_what_is_no_video_or_a_folder_of_frames_is_taken_as_the_clip(taken, place):
+    """Its damage is told by `kinema data check`, with the reason."""
+    root = place("abseiling/_4YTwq0-73Y.mp4", "air drumming/x/image_00001.jpg")
+    (root / "train.csv").write_text(HEADER + "abseiling,_4YTwq0-73Y,21,31,train,0\n" + AIR + " ,y,0,1,test,0\n")
+    (root / "other.csv").write_bytes(b"\xff\xfe\x00")
+    found, manifest = taken("kinetics400", root)
+    assert [(one.label, one.start_seconds) for one in manifest.samples] == [("abseiling", None), ("air drumming", None)]
+    assert [one.label for one in found.absent] == [None]
+
+
+@pytest.mark.parametrize("table", ["youtube_id,time_start,time_end\nx,1\n", "time_start,time_end,youtube_id\n1,2\n"])
+def test_a_line_that_is_cut_short_is_named(lay, taken, table):
+    with pytest.raises(DataError, match=r"line 2 of .*train\.csv is no clip"):
+        taken("kinetics400", lay("x.mp4", **{"train.csv": table}))

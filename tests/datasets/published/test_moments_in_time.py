@@ -62,3 +62,10 @@ def test_a_video_of_another_class_is_never_meant(lay, taken):
         ("blocking", "training/blocking/a_1.mp4")
     ]
     assert [(one.label, one.reason) for one in found.absent] == [("clapping", "not on the disk")]
+
+
+def test_blanks_around_cells_do_not_count(lay, taken):
+    _, manifest = taken(
+        "moments_in_time", lay(VIDEOS[0], **{"trainingSet.csv": f" {VIDEOS[0][9:]} , blocking , 3, 0\n"})
+    )
+    assert [one.label for one in manifest.samples] == ["blocking"]

@@ -78,3 +78,13 @@ def test_the_video_on_youtube_is_the_group(lay, taken, lists, place):
 def test_lines_that_do_not_fit_are_named(lay, taken, line, said):
     with pytest.raises(DataError, match=said):
         taken("stair_actions", lay(*VIDEOS, **{"videolist_train.txt": line + "\n"}))
+
+
+def test_of_two_copies_that_of_the_split_is_meant_and_none_of_another_class(lay, taken):
+    lists = {"videolist_val.txt": "Eating meal/a002-0001C.mp4 2\neating_meal/a002-0002C.mp4 2\n"}
+    root = lay("train/a002-0001C.mp4", "val/a002-0001C.mp4", "drinking/a002-0002C.mp4", **lists)
+    found, manifest = taken("stair_actions", root)
+    assert [(manifest.relative(one.path), one.label) for one in manifest.samples] == [
+        ("val/a002-0001C.mp4", "eating_meal")
+    ]
+    assert [one.name for one in found.absent] == ["eating_meal/a002-0002C.mp4"]
