@@ -197,7 +197,9 @@ class Handle:
             report: is told of errors.
             keep: hold on to them if they are all, and few, so that `packets_from` need not read them again.
         """
-        kept: list[Packet[VideoStream]] | None = [] if keep and self._at_start else None
+        # A damaged FLV gives another last picture where all of it is read before any is decoded.
+        keep = keep and self._at_start and self.container.format.name != "flv"
+        kept: list[Packet[VideoStream]] | None = [] if keep else None
         room = _KEPT_BYTES
         self._at_start = False
         try:
