@@ -26,6 +26,7 @@ def test_later_layers_win():
         ({"val_fraction": 0.5, "test_fraction": 0.5}, "nothing to train on", ""),
         ({"nesterov": True, "dampening": 0.9}, "nesterov", ""),
         ({"short_side": 64}, "short_side below size", ""),
+        ({"precision": "16-mixed", "fused": True}, "16-mixed scales gradients", ""),
         ({"balance": "class", "class_weights": "balanced"}, "both even out the classes", ""),
         ({"crop_scale": [0.8, 0.2]}, "crop_scale", ""),
     ],

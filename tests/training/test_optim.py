@@ -71,3 +71,28 @@ def test_decay_shrinks_what_it_should(settings, bias, weight):
 def test_dampening_slows_sgd():
     _, optimizer = build(optimizer="sgd", momentum=0.9, dampening=0.9)
     assert optimizer.param_groups[0]["dampening"] == 0.9
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize(
+    ("settings", "fused"),
+    [({}, True), ({"fused": False}, False), ({"precision": "16-mixed"}, False), ({"precision": "bf16-mixed"}, True)],
+)
+def test_steps_are_fused_wherever_they_can_be(optimizer, settings, fused):
+    _, built = build(optimizer=optimizer, **settings)
+    assert {group["fused"] for group in built.param_groups} == {fused}
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_fused_steps_are_the_same_steps(optimizer):
+    ends = []
+    for fused in (False, True):
+        torch.manual_seed(0)
+        network, built = build(optimizer=optimizer, fused=fused, lr=0.1, weight_decay=0.1, momentum=0.9)
+        for _ in range(3):
+            for parameter in network.parameters():
+                parameter.grad = parameter.detach().sin()
+            built.step()
+        ends.append(network.state_dict())
+    for name, tensor in ends[0].items():
+        torch.testing.assert_close(ends[1][name], tensor)

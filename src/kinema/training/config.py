@@ -134,6 +134,15 @@ class TrainConfig(BaseModel):
     precision: Literal["32-true", "16-mixed", "bf16-mixed"] = Field(
         "32-true", description="arithmetic; bf16-mixed is about twice as fast on GPUs and CPUs that compute bfloat16"
     )
+    fused: bool | None = Field(
+        None, description="update all weights in one kernel; by itself wherever that can be done (not with 16-mixed)"
+    )
+    compile: bool = Field(
+        default=False, description="compile the network with torch.compile: minutes at first, then faster on GPUs"
+    )
+    gradient_checkpointing: bool = Field(
+        default=False, description="compute each stage twice instead of keeping it: less memory, same gradients"
+    )
     workers: int = Field(0, ge=0, description="processes that read clips")
     save_seconds: float = Field(60.0, ge=0, description="longest time between two resumable states")
 
@@ -156,6 +165,7 @@ class TrainConfig(BaseModel):
             ("nesterov needs momentum and no dampening", self.nesterov and (self.momentum == 0 or self.dampening > 0)),
             ("class_weights 'balanced' and balance 'class' both even out the classes: give one", self._evened_twice),
             ("flow has no colours to jitter: leave brightness, contrast, saturation and hue at 0", self._coloured_flow),
+            ("16-mixed scales gradients in a step of its own, which fused has not: leave out one", self._fused_scaling),
             ("short_side below size", self.short_side is not None and self.short_side < self.size),
             ("crop_scale is a rising pair in (0, 1]", not 0 < self.crop_scale[0] <= self.crop_scale[1] <= 1),
         ]
@@ -171,6 +181,10 @@ class TrainConfig(BaseModel):
     @property
     def _coloured_flow(self) -> bool:
         return "flow" in self.modality and max(self.brightness, self.contrast, self.saturation, self.hue) > 0
+
+    @property
+    def _fused_scaling(self) -> bool:
+        return self.fused is True and self.precision == "16-mixed"
 
     @property
     def _plateau_blind(self) -> bool:

@@ -154,8 +154,11 @@ def _set_up(job: Job, fabric: Fabric, progress: Progress) -> _Parts:
     for parameter in network.parameters():
         if parameter.dim() == 5:  # no slower for wide networks, faster for narrow ones; others have convolutions in 2D
             parameter.data = parameter.data.to(memory_format=torch.channels_last_3d)
+    if config.gradient_checkpointing:
+        network.recompute_stages(arithmetic(config.precision, device).forward_context)
     optimizer = build_optimizer(network, config)
-    model, optimizer = fabric.setup(network, optimizer)
+    run: Any = torch.compile(network) if config.compile else network  # torch does not say that it is a module, too
+    model, optimizer = fabric.setup(run, optimizer)
     transform = TrainTransform(spec, _augmentation(config))
     weights = class_weights(job.train.counts).to(device) if config.class_weights == "balanced" else None
     seat = Seat(fabric.global_rank, fabric.world_size, pin_memory=device.type == "cuda")
