@@ -1,4 +1,4 @@
-"""bfloat16 on a CPU gives the gradients that it should, and float32 is left alone."""
+"""A CPU gives the gradients that it should, in bfloat16 and float32."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from kinema.core.errors import UsageError
 from kinema.training import precision
 from kinema.training.precision import CpuBfloat16, ZerosAhead, arithmetic, computes_bfloat16
 
-PROGRAM = Path(__file__).with_name("bfloat16_gradients.py")
+PROGRAM = Path(__file__).with_name("cpu_gradients.py")
 CPU = torch.device("cpu")
 
 needs_bfloat16 = pytest.mark.skipif(not computes_bfloat16(), reason="this CPU has no bfloat16 instructions")
@@ -85,7 +85,7 @@ def test_zeros_go_ahead_where_a_kernel_is_longer_than_the_clip(frames, conv, see
     torch.manual_seed(0)
     network = nn.Conv3d(2, 3, **conv)
     clip = torch.randn(1, 2, frames, 5, 5)
-    with Spy() as spy, ZerosAhead():
+    with Spy() as spy, ZerosAhead(bfloat16=True):
         out = network(clip)
     assert spy.seen == [seen]
     torch.testing.assert_close(out, network(clip))
@@ -93,19 +93,37 @@ def test_zeros_go_ahead_where_a_kernel_is_longer_than_the_clip(frames, conv, see
 
 def test_a_convolution_called_by_hand_is_caught_too():
     clip, kernel = torch.randn(1, 2, 2, 5, 5), torch.randn(3, 2, 3, 3, 3)
-    with Spy() as spy, ZerosAhead():
+    with Spy() as spy, ZerosAhead(bfloat16=True):
         out = functional.conv3d(clip, kernel, padding=1)
     assert [shape for shape, _ in spy.seen] == [(4, 5, 5)]
     torch.testing.assert_close(out, functional.conv3d(clip, kernel, padding=1))
 
 
-def test_float32_is_computed_as_ever():
+@pytest.mark.parametrize(
+    ("frames", "conv", "seen"),
+    [
+        (2, {"kernel_size": 3, "padding": 1}, ((2, 5, 5), (1, 1, 1))),
+        (3, {"kernel_size": 3, "padding": 1, "stride": 2}, ((3, 5, 5), (1, 1, 1))),
+        (2, {"kernel_size": (5, 3, 3), "padding": (2, 1, 1)}, ((2, 5, 5), (2, 1, 1))),
+        (8, {"kernel_size": 7, "padding": 3, "stride": 2}, ((8, 5, 5), (3, 3, 3))),
+        (7, {"kernel_size": 7, "padding": 3, "stride": 2}, ((13, 5, 5), (0, 3, 3))),
+        (5, {"kernel_size": (7, 1, 1), "padding": (3, 0, 0), "stride": (2, 1, 1)}, ((11, 5, 5), (0, 0, 0))),
+    ],
+)
+def test_float32_has_zeros_ahead_of_long_kernels_that_skip_frames_alone(frames, conv, seen):
     plain = arithmetic("32-true", CPU)
-    clip, network = torch.randn(1, 2, 2, 5, 5), nn.Conv3d(2, 3, 3, padding=1)
+    clip, network = torch.randn(1, 2, frames, 5, 5), nn.Conv3d(2, 3, **conv)
     with Spy() as spy, plain.forward_context():
         out = network(plain.convert_input(clip))
-    assert spy.seen == [((2, 5, 5), (1, 1, 1))]
-    assert torch.equal(out, network(clip))
+    assert spy.seen == [seen]
+    torch.testing.assert_close(out, network(clip))
+
+
+@pytest.mark.parametrize("fill", [128, 85])
+def test_gradients_in_float32_are_those_of_float64(fill):
+    found = gradients("float32", fill=fill)
+    assert len(found) == 8
+    assert {name: off for name, off in found.items() if not off < 1e-4} == {}
 
 
 def test_bfloat16_has_zeros_ahead(monkeypatch):

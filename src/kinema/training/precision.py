@@ -1,11 +1,14 @@
-"""The arithmetic of a run, and what keeps bfloat16 on a CPU from reading memory that nobody wrote.
+"""The arithmetic of a run, and what keeps a CPU from reading memory that nobody wrote.
 
-The fault is oneDNN's (3.13, and its main branch of August 2026), in the AVX-512 kernel of bfloat16
-weight gradients, `jit_avx512_core_bf16_conv_kernel.cpp`: where a kernel spans more frames than there
-are, the step from one output frame to the next within the front padding (`compute_od_loop_common`)
-also moves on in the input, past its end. Gradients are then made of memory that nobody wrote, often
-infinite or no number, and more memory may be damaged. Rows and columns err likewise in pictures of one
-or two; forward passes and gradients of inputs are right.
+The fault is oneDNN's (3.13, and its main branch of August 2026), in the AVX-512 kernels of weight
+gradients. In that of bfloat16, `jit_avx512_core_bf16_conv_kernel.cpp`, where a kernel spans more frames
+than there are, the step from one output frame to the next within the front padding
+(`compute_od_loop_common`) also moves on in the input, past its end. Gradients are then made of memory
+that nobody wrote, often infinite or no number, and more memory may be damaged. Rows and columns err
+likewise in pictures of one or two; forward passes and gradients of inputs are right.
+
+That of float32, `jit_avx512_common_conv_kernel.cpp`, jumps over that step, but counts too many frames
+for long kernels that skip frames: of 7 over 5 to 7 frames, two at a time, as I3D and S3D begin with.
 
 Zeros set around the clip beforehand give the same sums, and leave that kernel nothing to step over.
 """
@@ -15,6 +18,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -24,10 +28,11 @@ from torch.overrides import TorchFunctionMode
 
 from kinema.core.errors import UsageError
 
-__all__ = ["CpuBfloat16", "ZerosAhead", "arithmetic", "computes_bfloat16"]
+__all__ = ["CpuBfloat16", "CpuFloat32", "ZerosAhead", "arithmetic", "computes_bfloat16"]
 
 _CONVOLUTIONS = (functional.conv2d, functional.conv3d)
 _FRAMES = 3  # the axis of frames, counted from the last: frames, rows, columns
+_SHORT = 3  # kernels of this size are right in float32 at any stride
 
 
 class ZerosAhead(TorchFunctionMode):
@@ -35,18 +40,57 @@ class ZerosAhead(TorchFunctionMode):
 
     It acts on calls, not on modules: parameters keep their names, and convolutions called by hand
     are caught too. All others, and all other operations, are as they were.
+
+    Args:
+        bfloat16: whether convolutions are computed in bfloat16; in float32 far fewer need it.
     """
+
+    def __init__(self, *, bfloat16: bool) -> None:
+        super().__init__()
+        self._overhangs = _overhangs_bfloat16 if bfloat16 else _overhangs_float32
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Torch's hook: what is called instead of `func`."""
         if func in _CONVOLUTIONS:
-            return _with_zeros(func, *args, **(kwargs or {}))
+            return _with_zeros(self._overhangs, func, *args, **(kwargs or {}))
         return func(*args, **(kwargs or {}))
 
 
+@dataclass(frozen=True)
+class _Axis:
+    """One axis of a convolution.
+
+    Attributes:
+        number: counted from the last: 1 are the columns, 2 the rows, 3 the frames.
+        length: of the input.
+        size: of the kernel.
+        padding: zeros on either side.
+        stride: of the kernel.
+        dilation: distance of the kernel's elements.
+    """
+
+    number: int
+    length: int
+    size: int
+    padding: int
+    stride: int
+    dilation: int
+
+    @property
+    def span(self) -> int:
+        """From the kernel's first element to its last."""
+        return self.dilation * (self.size - 1) + 1
+
+    @property
+    def steps(self) -> bool:
+        """Whether there is more than one output."""
+        return self.length + 2 * self.padding - self.span >= self.stride
+
+
 def _with_zeros(
+    overhangs: Callable[[_Axis], bool],
     convolve: Callable[..., torch.Tensor],
     input: torch.Tensor,  # noqa: A002  the name that callers of torch's own know
     weight: torch.Tensor,
@@ -61,7 +105,7 @@ def _with_zeros(
         axes = weight.ndim - 2
         paddings, strides, dilations = (_each(value, axes) for value in (padding, stride, dilation))
         ahead = [
-            pad if _overhangs(axes - axis, input.shape[axis - axes], size, pad, step, apart) else 0
+            pad if pad and overhangs(_Axis(axes - axis, input.shape[axis - axes], size, pad, step, apart)) else 0
             for axis, (size, pad, step, apart) in enumerate(
                 zip(weight.shape[2:], paddings, strides, dilations, strict=True)
             )
@@ -72,22 +116,15 @@ def _with_zeros(
     return convolve(input, weight, bias, stride, padding, dilation, groups)
 
 
-def _overhangs(axis: int, length: int, size: int, padding: int, stride: int, dilation: int) -> bool:
-    """Whether a kernel overhangs in a way that oneDNN cannot be trusted with.
-
-    Args:
-        axis: counted from the last: 1 are the columns, 2 the rows, 3 the frames.
-        length: of the input.
-        size: of the kernel.
-        padding: zeros on either side.
-        stride: of the kernel.
-        dilation: distance of the kernel's elements.
-    """
-    span = dilation * (size - 1) + 1
-    if padding == 0 or span <= length:
-        return False
+def _overhangs_bfloat16(axis: _Axis) -> bool:
     # A single output frame takes no step: layers that have come down to one frame are as fast as ever.
-    return axis < _FRAMES or length + 2 * padding - span >= stride
+    return axis.span > axis.length and (axis.number < _FRAMES or axis.steps)
+
+
+def _overhangs_float32(axis: _Axis) -> bool:
+    beyond = -axis.padding % axis.stride  # frames left behind when the kernel leaves the front padding
+    strides = axis.number == _FRAMES and axis.stride > 1 and axis.size > _SHORT
+    return strides and axis.span + beyond > axis.length and axis.steps
 
 
 def _each(value: int | Sequence[int], axes: int) -> Sequence[int]:
@@ -104,8 +141,16 @@ class CpuBfloat16(MixedPrecision):
     @contextmanager
     def forward_context(self) -> Iterator[None]:
         """What the network runs in."""
-        with super().forward_context(), ZerosAhead():
+        with super().forward_context(), ZerosAhead(bfloat16=True):
             yield
+
+
+class CpuFloat32(Precision):
+    """`32-true` on a CPU: torch's own float32, zeros ahead where oneDNN errs even there."""
+
+    def forward_context(self) -> ZerosAhead:
+        """What the network runs in."""
+        return ZerosAhead(bfloat16=False)
 
 
 def computes_bfloat16() -> bool:
@@ -127,7 +172,7 @@ def arithmetic(precision: str, device: torch.device) -> Precision:
         UsageError: bfloat16 on a CPU without instructions for it.
     """
     if precision == "32-true":
-        return Precision()
+        return CpuFloat32() if device.type == "cpu" else Precision()
     if precision == "bf16-mixed" and device.type == "cpu":
         if not computes_bfloat16():
             raise UsageError(

@@ -1,4 +1,4 @@
-"""Prints, as JSON, how far bfloat16 gradients of weights on this CPU lie from what they should be.
+"""Prints, as JSON, how far gradients of weights on this CPU lie from what they should be.
 
 A program of its own: the fault that it looks for damages memory, and only shows where malloc fills
 what it gives out (MALLOC_PERTURB_), which is set before a process begins.
@@ -36,6 +36,13 @@ CONVOLUTIONS = (
       for size, kernel, padding, stride in ((1, 3, 1, 2), (1, 5, 2, 1), (2, 7, 3, 2), (7, 3, 1, 1))),
 )  # fmt: skip
 
+IN_FLOAT32 = tuple(
+    ((frames, 4, 4), (size, 3, 3), (padding, 1, 1), (stride, 1, 1))
+    for frames, size, padding, stride in (
+        (5, 7, 3, 2), (6, 7, 3, 2), (7, 7, 3, 2), (8, 7, 3, 2), (2, 5, 4, 2), (2, 7, 6, 2), (3, 3, 1, 2), (2, 3, 1, 1),
+    )
+)  # fmt: skip
+
 # Clips whose last stages have two frames or fewer, with kernels of three; the fast ones of 16 frames do.
 NETWORKS = {
     "resnet3d_18": (16, 32),
@@ -47,18 +54,18 @@ NETWORKS = {
 }
 
 
-def of_convolution(shape, kernel, padding, stride):
+def of_convolution(shape, kernel, padding, stride, kind=torch.bfloat16):
     """The largest difference from float64 over the largest gradient, of every tensor that gets one."""
     layer = nn.Conv3d if len(shape) == 3 else nn.Conv2d
-    clip = torch.randn(2, 16, *shape).bfloat16()
-    conv = layer(16, 16, kernel, stride, padding).bfloat16()
+    clip = torch.randn(2, 16, *shape).to(kind)
+    conv = layer(16, 16, kernel, stride, padding).to(kind)
     exact = layer(16, 16, kernel, stride, padding).double()
     exact.load_state_dict(conv.state_dict())
     ours, theirs = clip.clone().requires_grad_(), clip.double().requires_grad_()
-    with ZerosAhead():
+    with ZerosAhead(bfloat16=kind is torch.bfloat16):
         out = conv(ours)
     wanted = exact(theirs)
-    back = torch.randn(out.shape).bfloat16()
+    back = torch.randn(out.shape).to(kind)
     out.backward(back)
     wanted.backward(back.double())
     pairs = [(out.detach(), wanted.detach()), (ours.grad, theirs.grad)]
@@ -98,6 +105,8 @@ if __name__ == "__main__":
     for asked in sys.argv[1:]:
         if asked == "convolutions":
             found |= {f"{case}": of_convolution(*case) for case in CONVOLUTIONS}
+        elif asked == "float32":
+            found |= {f"{case}": of_convolution(*case, torch.float32) for case in IN_FLOAT32}
         else:
             found[asked] = of_network(asked, *NETWORKS[asked])
     sys.stdout.write(json.dumps(found))
