@@ -34,6 +34,7 @@ CONVOLUTIONS = (
     ((3, 4, 1), (1, 3, 3), (0, 1, 1), (1, 1, 2)),
     *(((size, size), (kernel, kernel), (padding, padding), (stride, stride))
       for size, kernel, padding, stride in ((1, 3, 1, 2), (1, 5, 2, 1), (2, 7, 3, 2), (7, 3, 1, 1))),
+    ((1,), (3,), (1,), (2,)),
 )  # fmt: skip
 
 IN_FLOAT32 = tuple(
@@ -56,7 +57,7 @@ NETWORKS = {
 
 def of_convolution(shape, kernel, padding, stride, kind=torch.bfloat16):
     """The largest difference from float64 over the largest gradient, of every tensor that gets one."""
-    layer = nn.Conv3d if len(shape) == 3 else nn.Conv2d
+    layer = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[len(shape) - 1]
     clip = torch.randn(2, 16, *shape).to(kind)
     conv = layer(16, 16, kernel, stride, padding).to(kind)
     exact = layer(16, 16, kernel, stride, padding).double()

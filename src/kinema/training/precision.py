@@ -30,7 +30,7 @@ from kinema.core.errors import UsageError
 
 __all__ = ["CpuBfloat16", "CpuFloat32", "ZerosAhead", "arithmetic", "computes_bfloat16"]
 
-_CONVOLUTIONS = (functional.conv2d, functional.conv3d)
+_CONVOLUTIONS = (functional.conv1d, functional.conv2d, functional.conv3d)
 _FRAMES = 3  # the axis of frames, counted from the last: frames, rows, columns
 _SHORT = 3  # kernels of this size are right in float32 at any stride
 
