@@ -80,7 +80,7 @@ def of_network(name, frames, size):
     # Batch norms over a handful of values would make chaos of bfloat16's rounding: here they only scale, and by one.
     network = create_model(name, 4, 3).to(memory_format=torch.channels_last_3d).eval()
     for module in network.modules():
-        if isinstance(module, nn.BatchNorm3d) and module.affine:
+        if isinstance(module, nn.BatchNorm3d) and module.weight is not None:
             nn.init.ones_(module.weight)
     clips = torch.randn(4, 3, frames, size, size).contiguous(memory_format=torch.channels_last_3d)
     gradients = []

@@ -42,15 +42,15 @@ def test_gradients_of_kernels_longer_than_the_clip_are_those_of_float64(fill):
 @needs_bfloat16
 @pytest.mark.parametrize("network", ["resnet3d_18", "dymsta"])
 def test_gradients_of_a_network_are_those_of_float32(network):
-    """A ReLU that bfloat16's rounding shuts or opens costs some; the fault makes them 1e10 times as long, or NaN."""
-    assert gradients(network, fill=128)[network] < 0.5
+    """ReLUs and largest values that bfloat16 chooses otherwise cost some; the fault makes them 1e10 times as long."""
+    assert gradients(network, fill=128)[network] < 0.9
 
 
 @needs_bfloat16
 @pytest.mark.slow
 @pytest.mark.parametrize("network", ["resnet2p1d_18", "i3d", "c3d", "slow_r50"])
 def test_gradients_of_other_networks_are_those_of_float32(network):
-    assert gradients(network, fill=128)[network] < 0.5
+    assert gradients(network, fill=128)[network] < 0.9
 
 
 class Spy(torch.overrides.TorchFunctionMode):
