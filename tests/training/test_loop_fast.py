@@ -61,3 +61,9 @@ def test_a_cpu_without_bfloat16_is_told_before_anything_is_trained(job_of, monke
     monkeypatch.setattr(precision, "computes_bfloat16", lambda: False)
     with pytest.raises(UsageError, match="bfloat16 instructions"):
         learnt(job_of, "refused", precision="bf16-mixed")
+
+
+@needs_bfloat16
+def test_what_does_not_agree_on_a_cpu_is_refused(job_of):
+    with pytest.raises(UsageError, match="other gradients"):
+        learnt(job_of, "refused", precision="bf16-mixed", compile=True, gradient_checkpointing=True, device="cpu")
