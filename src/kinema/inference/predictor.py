@@ -6,6 +6,7 @@ report and an answer on the command line come off one road.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -29,6 +30,9 @@ from kinema.video.frame import Frames
 __all__ = ["Predictor", "choose_device", "load"]
 
 _BATCH_CLIPS = 8
+
+# One file at a time is read here: one thread decodes while the other converts.
+_READING_THREADS = 2
 
 
 class Predictor:
@@ -94,7 +98,8 @@ class Predictor:
             spec = replace(spec, frames=window_frames)
         hop = max(1, spec.frames // 2) if hop_frames is None else hop_frames
         windows: list[Window] = []
-        with open_fed(str(source), self.card.input, raft_weights=self.raft_weights) as video:
+        threads = min(_READING_THREADS, os.cpu_count() or 1)
+        with open_fed(str(source), self.card.input, raft_weights=self.raft_weights, threads=threads) as video:
             reading = _Tolerant(video.frames(), str(source), progress or Silent())
             for batch in _batches(stream_clips(reading, spec, hop)):
                 windows += self._windows(batch)

@@ -142,11 +142,15 @@ Fed: TypeAlias = Recording | VideoStream | FlowSteps
 
 @overload
 def open_fed(
-    source: Path, fed: InputSpec, *, strict: bool = True, raft_weights: Path | None = None
+    source: Path, fed: InputSpec, *, strict: bool = True, raft_weights: Path | None = None, threads: int = 1
 ) -> Recording | FlowSteps: ...
 @overload
-def open_fed(source: str, fed: InputSpec, *, strict: bool = True, raft_weights: Path | None = None) -> Fed: ...
-def open_fed(source: str | Path, fed: InputSpec, *, strict: bool = True, raft_weights: Path | None = None) -> Fed:
+def open_fed(
+    source: str, fed: InputSpec, *, strict: bool = True, raft_weights: Path | None = None, threads: int = 1
+) -> Fed: ...
+def open_fed(
+    source: str | Path, fed: InputSpec, *, strict: bool = True, raft_weights: Path | None = None, threads: int = 1
+) -> Fed:
     """A reader of what `fed` asks for, at its `short_side_px`, to be used as a context manager.
 
     Args:
@@ -155,6 +159,7 @@ def open_fed(source: str | Path, fed: InputSpec, *, strict: bool = True, raft_we
         fed: what the network expects. Flow that is not stored is computed as its `flow` says.
         strict: whether damage raises or is only noted.
         raft_weights: the file of RAFT's weights, where that computes the flow.
+        threads: how many may decode and convert a video file, see `VideoFile`.
 
     Raises:
         MediaError: it cannot be opened; or stored flow does not lead to its video.
@@ -163,13 +168,13 @@ def open_fed(source: str | Path, fed: InputSpec, *, strict: bool = True, raft_we
     """
     wanted = fed.short_side_px
     if fed.flow_channel is None or (fed.modality == "flow" and is_flow(source)):
-        return _opened(source, wanted, strict=strict)
+        return _opened(source, wanted, strict=strict, threads=threads)
     pictures = fed.modality == "rgb+flow"
     if is_flow(source):
         return _stored_steps(Path(source), wanted, strict=strict)
     flow = _said(source, fed)
     algorithm = algorithm_of(flow, weights=raft_weights)
-    video = _opened(source, flow.short_side_px, strict=strict)
+    video = _opened(source, flow.short_side_px, strict=strict, threads=threads)
     return FlowSteps(video, flow, computed(algorithm, flow.bound_px), pictures=pictures, short_side_px=wanted)
 
 
@@ -198,9 +203,9 @@ def doubts_of(reader: Fed, fed: InputSpec) -> tuple[str, ...]:
     return (*doubts, RATE_WARNING) if guessed else doubts
 
 
-def _opened(source: str | Path, short_side_px: int, *, strict: bool) -> Recording | VideoStream:
+def _opened(source: str | Path, short_side_px: int, *, strict: bool, threads: int) -> Recording | VideoStream:
     how = open_recording if isinstance(source, Path) else open_video
-    return how(source, short_side_px=short_side_px, strict=strict)
+    return how(source, short_side_px=short_side_px, strict=strict, threads=threads)
 
 
 def _said(source: str | Path, fed: InputSpec) -> FlowSpec:

@@ -99,13 +99,16 @@ def tells_rate(path: Path) -> bool:
         return not archive.rate_assumed
 
 
-def open_recording(path: str | Path, *, short_side_px: int | None = None, strict: bool = True) -> Recording:
+def open_recording(
+    path: str | Path, *, short_side_px: int | None = None, strict: bool = True, threads: int = 1
+) -> Recording:
     """A reader for one video file, folder of frames, HDF5 archive of frames or stored flow; a context manager.
 
     Args:
         path: of the file or folder; of flow, that of its `flow.json`.
         short_side_px: what frames are scaled to, see `VideoFile`.
         strict: whether damage raises or is only noted.
+        threads: how many may decode and convert a file, see `VideoFile`; streams and pictures take one.
 
     Raises:
         MediaError: it cannot be opened, or holds no video.
@@ -117,23 +120,26 @@ def open_recording(path: str | Path, *, short_side_px: int | None = None, strict
         return FrameFolder(path, short_side_px=short_side_px, strict=strict)
     if Path(path).suffix.lower() in ARCHIVE_SUFFIXES and Path(path).is_file():
         return FrameArchive(path, short_side_px=short_side_px, strict=strict)
-    return VideoFile(path, short_side_px=short_side_px, strict=strict)
+    return VideoFile(path, short_side_px=short_side_px, strict=strict, threads=threads)
 
 
-def open_video(source: str | Path, *, short_side_px: int | None = None, strict: bool = True) -> Recording | VideoStream:
+def open_video(
+    source: str | Path, *, short_side_px: int | None = None, strict: bool = True, threads: int = 1
+) -> Recording | VideoStream:
     """A reader for one video, to be used as a context manager.
 
     Args:
         source: path of a file or of a folder of frames, or URL of a stream.
         short_side_px: what frames are scaled to, see `VideoFile`.
         strict: whether damage raises or is only noted.
+        threads: how many may decode and convert a file, see `VideoFile`; streams and pictures take one.
 
     Raises:
         MediaError: it cannot be opened, or holds no video.
     """
     if is_url(str(source)):
         return VideoStream(str(source), short_side_px=short_side_px, strict=strict)
-    return open_recording(_spelled(str(source)), short_side_px=short_side_px, strict=strict)
+    return open_recording(_spelled(str(source)), short_side_px=short_side_px, strict=strict, threads=threads)
 
 
 def _local(source: str) -> list[str]:
