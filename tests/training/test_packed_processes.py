@@ -48,7 +48,7 @@ def wait_for_second_epoch(process, out):
     pytest.fail("the run never reached its second epoch")
 
 
-@pytest.mark.parametrize("workers", [0])
+@pytest.mark.parametrize("workers", [0, 2])
 def test_a_killed_run_ends_with_the_same_weights(packed_clips, tmp_path, workers):
     config = make_config(SETTINGS, {"data": packed_clips.address, "workers": workers})
     whole = train(config, tmp_path / "whole")
