@@ -291,3 +291,19 @@ def test_loading(tiny_run, tmp_path):
         load(tmp_path / "absent.safetensors")
     with pytest.raises(UsageError, match="no device 'gpu'"):
         load(tiny_run / "best.safetensors", device="gpu")
+
+
+@pytest.mark.parametrize(("cores", "threads"), [(None, 1), (1, 1), (2, 2), (64, 2)])
+def test_one_thread_converts_where_there_are_cores_for_it(predictor, video, monkeypatch, cores, threads):
+    plain = predictor.predict(video)
+    asked = []
+    init = VideoFile.__init__
+
+    def listening(self, *given, **named):
+        asked.append(named["threads"])
+        init(self, *given, **named)
+
+    monkeypatch.setattr("kinema.inference.predictor.os.cpu_count", lambda: cores)
+    monkeypatch.setattr(VideoFile, "__init__", listening)
+    assert predictor.predict(video) == plain
+    assert asked == [threads]

@@ -95,7 +95,7 @@ def keep_last(job, kept):
     return Keeping()
 
 
-class Stopped(Exception):  # noqa: N818  it is no error
+class StoppedError(Exception):
     """What ends a run from outside."""
 
 
@@ -104,7 +104,7 @@ def stop_after(monkeypatch, count):
 
     def counted(*arguments):
         if len(made) == count:
-            raise Stopped
+            raise StoppedError
         made.append(step(*arguments))
 
     monkeypatch.setattr(loop, "_step", counted)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import pytest
 import torch
 from safetensors.torch import load_file
-from small_runs import SMALL, Stopped, rates, run, same, stop_after, table, validating, weights
+from small_runs import SMALL, StoppedError, rates, run, same, stop_after, table, validating, weights
 
 from kinema.core.progress import Silent
 from kinema.training import loop
@@ -20,7 +20,7 @@ def test_a_balanced_run_goes_on_in_the_middle_of_an_epoch(job_of, monkeypatch):
     whole, job = job_of("whole", **settings), job_of("parts", **settings)
     run(whole)
     go_on = stop_after(monkeypatch, 5)
-    with pytest.raises(Stopped):
+    with pytest.raises(StoppedError):
         run(job)
     go_on()
     run(job, resume=True)
@@ -35,7 +35,7 @@ def test_a_run_goes_on_in_the_middle_of_an_epoch(job_of, monkeypatch, stopped_af
     expected = run(whole)
     job = job_of("parts", **settings)
     go_on = stop_after(monkeypatch, stopped_after)
-    with pytest.raises(Stopped):
+    with pytest.raises(StoppedError):
         run(job)
     state = torch.load(job.folder.state, weights_only=True)["state"]
     assert (state["epoch"], state["step"]) == saved
@@ -66,7 +66,7 @@ def test_a_plateau_is_remembered(job_of, monkeypatch):
     validating(monkeypatch, *flat)
     job = job_of("parts", **settings)
     go_on = stop_after(monkeypatch, 5)
-    with pytest.raises(Stopped):
+    with pytest.raises(StoppedError):
         run(job)
     go_on()
     run(job, resume=True)

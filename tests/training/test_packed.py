@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from shard_server import DROP, ERROR, WELL, serving
-from small_runs import Stopped, same, stop_after
+from small_runs import StoppedError, same, stop_after
 
 from kinema.core.errors import DataError, TrainingError
 from kinema.core.progress import Silent
@@ -140,7 +140,7 @@ def test_a_run_goes_on_when_the_server_is_up_again(packed_clips, from_folder, tm
 def test_a_run_goes_on_in_the_middle_of_an_epoch(packed_clips, from_folder, monkeypatch, tmp_path, stopped_after):
     go_on = stop_after(monkeypatch, stopped_after)
     config = make_config({"data": packed_clips.address, **SETTINGS, "save_seconds": 0})
-    with pytest.raises(Stopped):
+    with pytest.raises(StoppedError):
         train(config, tmp_path / "run")
     state = torch.load(tmp_path / "run" / "state.pt", weights_only=True)["state"]
     assert (state["epoch"], state["step"]) == divmod(stopped_after, 4)

@@ -19,7 +19,7 @@ import platform
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from lightning_fabric.plugins import MixedPrecision, Precision
@@ -111,8 +111,9 @@ def _with_zeros(
             )
         ]
         if any(ahead):
-            input = functional.pad(input, [zeros for zeros in reversed(ahead) for _ in range(2)])  # noqa: A001
-            padding = [pad - done for pad, done in zip(paddings, ahead, strict=True)]
+            padded = functional.pad(input, [zeros for zeros in reversed(ahead) for _ in range(2)])
+            left = [pad - done for pad, done in zip(paddings, ahead, strict=True)]
+            return convolve(padded, weight, bias, stride, left, dilation, groups)
     return convolve(input, weight, bias, stride, padding, dilation, groups)
 
 
@@ -161,7 +162,7 @@ def computes_bfloat16() -> bool:
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # noqa: SLF001  likewise
 
 
-def arithmetic(precision: str, device: torch.device) -> Precision:
+def arithmetic(precision: Literal["32-true", "16-mixed", "bf16-mixed"], device: torch.device) -> Precision:
     """What computes at `precision` on `device`.
 
     Args:
@@ -181,4 +182,4 @@ def arithmetic(precision: str, device: torch.device) -> Precision:
                 next_step="leave out --set precision=bf16-mixed, or train on a GPU",
             )
         return CpuBfloat16()
-    return MixedPrecision(precision, device.type)  # type: ignore[arg-type]  # one of the two that are left
+    return MixedPrecision(precision, device.type)

@@ -171,7 +171,7 @@ def open_fed(
         return _opened(source, wanted, strict=strict, threads=threads)
     pictures = fed.modality == "rgb+flow"
     if is_flow(source):
-        return _stored_steps(Path(source), wanted, strict=strict)
+        return _stored_steps(Path(source), wanted, strict=strict, threads=threads)
     flow = _said(source, fed)
     algorithm = algorithm_of(flow, weights=raft_weights)
     video = _opened(source, flow.short_side_px, strict=strict, threads=threads)
@@ -218,11 +218,11 @@ def _said(source: str | Path, fed: InputSpec) -> FlowSpec:
     return fed.flow
 
 
-def _stored_steps(path: Path, short_side_px: int, *, strict: bool) -> FlowSteps:
+def _stored_steps(path: Path, short_side_px: int, *, strict: bool, threads: int) -> FlowSteps:
     stored = FlowFile(path, strict=strict)
     flow = stored.record.recipe.spec
     try:
-        video = open_recording(source_of(path), short_side_px=flow.short_side_px, strict=strict)
+        video = open_recording(source_of(path), short_side_px=flow.short_side_px, strict=strict, threads=threads)
     except MediaError:
         stored.close()
         raise

@@ -36,11 +36,11 @@ def says_everything(avcc: bytes) -> bool:
     bits = _Bits(unit[1:].replace(b"\0\0\3", b"\0\0"))
     try:
         return _skip_to_appearance(bits) and _appearance_is_plain(bits)
-    except _CutOff:
+    except _CutOffError:
         return False
 
 
-class _CutOff(Exception):  # noqa: N818 - never leaves this file
+class _CutOffError(Exception):
     """The header is shorter than it says."""
 
 
@@ -55,7 +55,7 @@ class _Bits:
         """The next `count` bits as a number."""
         self._left -= count
         if self._left < 0:
-            raise _CutOff
+            raise _CutOffError
         return (self._value >> self._left) & ((1 << count) - 1)
 
     def exp_golomb(self) -> int:
