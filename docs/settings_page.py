@@ -11,7 +11,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from kinema.cli.train import train
-from kinema.training.config import DEFAULT_RECIPE, TrainConfig, allowed_values, load_recipe, make_config
+from kinema.training.config import TrainConfig
+from kinema.training.recipe import DEFAULT_RECIPE, allowed_values, load_recipe, make_config
 
 __all__ = ["settings_page"]
 

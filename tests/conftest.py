@@ -86,8 +86,8 @@ def kinema_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtur
 @pytest.fixture(scope="session")
 def tiny_run(tiny_clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a finished training on `tiny_clips`: a network that runs, not one that is right."""
-    from kinema.training.config import make_config
     from kinema.training.experiment import train
+    from kinema.training.recipe import make_config
 
     folder = tmp_path_factory.mktemp("tiny-run") / "run"
     settings = {

@@ -156,7 +156,7 @@ def recipe(folder: Path) -> Path:
 
 
 def configure(path: Path) -> object:
-    from kinema.training.config import load_recipe, make_config
+    from kinema.training.recipe import load_recipe, make_config
 
     return make_config(load_recipe(path))
 
@@ -306,7 +306,7 @@ def test_cards_of_another_kind(tmp_path, seed):
     "text", ["a=[[", "a=2001-99-99", "a=" + HUGE, "a=" + "[" * 600, "model_options.=1", "=", "a=!!x", "a=\0"]
 )
 def test_assignments(text):
-    from kinema.training.config import make_config, parse_assignments
+    from kinema.training.recipe import make_config, parse_assignments
 
     read_without_fright(lambda _: make_config({"data": "d"}, parse_assignments([text])), Path())
 

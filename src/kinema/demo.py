@@ -30,8 +30,9 @@ from kinema.evaluation.report import Fact, Thumbnail, write_report
 from kinema.inference.events import EventRule
 from kinema.inference.predictor import Predictor, load
 from kinema.inference.result import Prediction
-from kinema.training.config import TrainConfig, make_config
+from kinema.training.config import TrainConfig
 from kinema.training.experiment import Outcome, train
+from kinema.training.recipe import make_config
 
 __all__ = ["DemoResult", "run"]
 

@@ -317,8 +317,8 @@ def test_a_network_trains_and_is_examined_on_folders_of_frames(tiny_clips, tmp_p
     from kinema.evaluation.examine import examine
     from kinema.evaluation.protocol import Views
     from kinema.inference.predictor import load
-    from kinema.training.config import make_config
     from kinema.training.experiment import train
+    from kinema.training.recipe import make_config
 
     extract(tiny_clips, tmp_path / "frames", FrameRule(32))
     source = tmp_path / "frames" / "manifest.csv"

@@ -202,7 +202,7 @@ def parse(block: Block, where: str) -> None:
             rows = list(csv.reader(io.StringIO(block.text)))
             assert len({len(row) for row in rows}) == 1, "rows of different length"
         elif block.language == "yaml":
-            from kinema.training.config import make_config
+            from kinema.training.recipe import make_config
 
             make_config({"data": "clips"}, yaml.safe_load(block.text))
     except Exception as error:

@@ -12,10 +12,10 @@ from kinema.datasets.shards.index import PackOptions
 from kinema.datasets.shards.pack import pack
 from kinema.models.weights import ModelCard
 from kinema.models.zoo import full_options
-from kinema.training import loop
-from kinema.training.config import make_config
-from kinema.training.loop import Job
+from kinema.training import loop, parts
 from kinema.training.material import FileMaterial
+from kinema.training.parts import Job
+from kinema.training.recipe import make_config
 from kinema.training.run import RunFolder
 from kinema.video.writer import VideoWriter
 
@@ -47,7 +47,7 @@ def no_pictures(monkeypatch):
 @pytest.fixture
 def plain(monkeypatch):
     """Train the network that can be reckoned with; the zoo's weights files have no place for it."""
-    monkeypatch.setattr(loop, "create_model", lambda *_, **__: Plain())
+    monkeypatch.setattr(parts, "create_model", lambda *_, **__: Plain())
     monkeypatch.setattr(loop, "save_weights", lambda *_: None)
 
 

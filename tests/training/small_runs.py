@@ -11,8 +11,10 @@ from torch import nn
 from kinema.core.progress import Silent
 from kinema.evaluation.protocol import ScoredVideo
 from kinema.models.model import VideoModel
-from kinema.training import loop
-from kinema.training.loop import connect, fit
+from kinema.training import loop, validation
+from kinema.training.loop import fit
+from kinema.training.parts import set_up as assemble
+from kinema.training.processes import connect
 
 PLAIN = {
     "data": "clips", "frames": 2, "stride": 1, "size": 16, "short_side": 16, "crop": "center", "flip": 0,
@@ -45,7 +47,7 @@ def run(job, *, resume=False, progress=None):
 
 
 def set_up(job):
-    return loop._set_up(job, connect(job.config), Silent())
+    return assemble(job, connect(job.config), Silent())
 
 
 def weights(job):
@@ -84,7 +86,7 @@ def validating(monkeypatch, *epochs):
             for video, p in zip(videos, left.pop(0), strict=True)
         )
 
-    monkeypatch.setattr(loop, "score_videos", score)
+    monkeypatch.setattr(validation, "score_videos", score)
 
 
 def keep_last(job, kept):

@@ -1,7 +1,8 @@
 import pytest
 
 from kinema.core.errors import UsageError
-from kinema.training.config import TrainConfig, load_recipe, make_config, parse_assignments
+from kinema.training.config import TrainConfig
+from kinema.training.recipe import load_recipe, make_config, parse_assignments
 
 
 def test_later_layers_win():

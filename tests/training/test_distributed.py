@@ -9,7 +9,7 @@ import sys
 import pytest
 from safetensors.torch import load_file
 
-from kinema.training.config import make_config
+from kinema.training.recipe import make_config
 
 SETTINGS = {
     "model": "resnet3d_10",

@@ -21,8 +21,8 @@ from kinema.models.records import lookup
 from kinema.models.records.record import ClassSet, Licence, WeightsRecord
 from kinema.models.weights import load_weights, read_card
 from kinema.training import experiment
-from kinema.training.config import load_recipe, make_config
 from kinema.training.experiment import begin, train
+from kinema.training.recipe import load_recipe, make_config
 from kinema.video.flow import FlowChoice
 from kinema.video.flow_record import read_record
 from kinema.video.writer import VideoWriter

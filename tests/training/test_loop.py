@@ -12,8 +12,9 @@ from torch import nn
 
 from kinema.core.errors import TrainingError
 from kinema.core.progress import Silent
-from kinema.training import loop
+from kinema.training import loop, parts
 from kinema.training.checkpoint import EpochRow
+from kinema.training.step import Objective
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 
@@ -165,9 +166,11 @@ def test_numbers_that_are_none_stop_the_run_and_spare_the_weights(job_of, monkey
                 logits.register_hook(lambda gradient: gradient * torch.inf)
             return logits
 
-    monkeypatch.setattr(loop, "create_model", lambda *_, **__: Exploding())
-    made, build = [], loop.build_optimizer
-    monkeypatch.setattr(loop, "build_optimizer", lambda network, config: made.append(network) or build(network, config))
+    monkeypatch.setattr(parts, "create_model", lambda *_, **__: Exploding())
+    made, build = [], parts.build_optimizer
+    monkeypatch.setattr(
+        parts, "build_optimizer", lambda network, config: made.append(network) or build(network, config)
+    )
     job = job_of(batch_size=2, accumulate=2)
     with pytest.raises(TrainingError, match=f"the {place} is (nan|inf) in epoch 1, step 1") as caught:
         run(job)
@@ -180,13 +183,13 @@ def test_numbers_that_are_none_stop_the_run_and_spare_the_weights(job_of, monkey
 @pytest.mark.usefixtures("plain")
 def test_the_clips_of_a_step_are_new_in_every_epoch(job_of, monkeypatch):
     seen = []
-    objective = loop.Objective.__call__
+    objective = Objective.__call__
 
     def noted(self, model, batch, *rest):
         seen.append((batch.rows, batch.clips.clone()))
         return objective(self, model, batch, *rest)
 
-    monkeypatch.setattr(loop.Objective, "__call__", noted)
+    monkeypatch.setattr(Objective, "__call__", noted)
     run(job_of(batch_size=8, epochs=3, crop="random-resized", crop_scale=[0.25, 1.0], size=16, short_side=16))
     assert all(sorted(rows) == list(range(8)) for rows, _ in seen)
     assert all(one[0] != other[0] for one, other in pairwise(seen))

@@ -7,7 +7,7 @@ from small_runs import SMALL, distance, fresh, keep_last, rates, run, same, tabl
 
 from kinema.core.progress import Silent
 from kinema.evaluation.protocol import ScoredVideo
-from kinema.training import loop
+from kinema.training import validation
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 
@@ -57,7 +57,7 @@ def test_a_plateau_lowers_the_rate(job_of, monkeypatch):
 @pytest.mark.usefixtures("plain")
 def test_validation_is_told_at_every_level(job_of, monkeypatch):
     clips = [np.array(rows, np.float32) for rows in ([[0.9, 0.1], [0.4, 0.6]], [[0.2, 0.8]], [[0.7, 0.3]])]
-    monkeypatch.setattr(loop, "score_videos", lambda _, videos, **__: tuple(map(ScoredVideo, videos, clips)))
+    monkeypatch.setattr(validation, "score_videos", lambda _, videos, **__: tuple(map(ScoredVideo, videos, clips)))
     (row,) = run(job_of(val=3)).rows  # of classes a, a and b
     assert row.val_video_accuracy == pytest.approx(1 / 3)
     assert row.val_clip_accuracy == pytest.approx(1 / 4)

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from kinema.training.config import make_config
 from kinema.training.optim import build_optimizer
+from kinema.training.recipe import make_config
 
 
 class Network(nn.Module):

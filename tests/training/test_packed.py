@@ -15,8 +15,8 @@ from kinema.datasets.shards import blocks
 from kinema.evaluation.examine import examine
 from kinema.evaluation.protocol import Views
 from kinema.models.weights import read_card
-from kinema.training.config import load_recipe, make_config
 from kinema.training.experiment import begin, resume, train
+from kinema.training.recipe import load_recipe, make_config
 
 SETTINGS = {
     "model": "resnet3d_10",

@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import load_file
 from small_runs import same
 
-from kinema.training.config import make_config
 from kinema.training.experiment import resume, train
+from kinema.training.recipe import make_config
 
 SETTINGS = {
     "model": "resnet3d_10",

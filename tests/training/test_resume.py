@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import load_file
 
 from kinema.core.errors import UsageError
-from kinema.training.config import make_config
 from kinema.training.experiment import resume, train
+from kinema.training.recipe import make_config
 
 SETTINGS = {
     "model": "resnet3d_10",

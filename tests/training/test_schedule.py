@@ -1,6 +1,6 @@
 import pytest
 
-from kinema.training.config import make_config
+from kinema.training.recipe import make_config
 from kinema.training.schedule import Plateau, learning_rate
 
 

@@ -1,41 +1,17 @@
-"""The complete description of a training run: typed, flat and strict. What is written down can be repeated.
-
-A recipe is a YAML file of some of these fields; the command line adds the rest. Unknown keys are
-refused with the nearest name, wrong values with the allowed range, contradictions with both sides.
-"""
+"""The complete description of a training run: typed, flat and strict. What is written down can be repeated."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
-from pydantic.fields import FieldInfo
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from kinema.core.atomic import replacing
-from kinema.core.errors import UsageError, nearest
 from kinema.core.spec import FLOW_MEAN, FLOW_STD, ClipSpec, Crop, InputSpec, Modality, Padding
 
-__all__ = [
-    "DEFAULT_RECIPE",
-    "TrainConfig",
-    "allowed_values",
-    "list_recipes",
-    "load_recipe",
-    "make_config",
-    "parse_assignments",
-]
-
-DEFAULT_RECIPE = "kinema-small"
-"""What trains where neither a model nor weights nor a recipe is named."""
-
-_RECIPES = files("kinema.training.recipes")
-
-# Its reader also raises what dates, long numbers and deep nesting raise.
-_NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
+__all__ = ["TrainConfig"]
 
 # Measured on frames scaled to 0..1: Kinetics statistics as 3D-ResNets-PyTorch ships them; a luma
 # difference has zero mean, and a tenth of the range spreads typical motion over one unit.
@@ -204,130 +180,3 @@ class TrainConfig(BaseModel):
         text = yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
         with replacing(path) as beside:
             beside.write_text(text, encoding="utf-8")
-
-
-def make_config(*layers: Mapping[str, Any]) -> TrainConfig:
-    """A configuration from layers of settings, later ones over earlier ones.
-
-    `stride` and `fps` say the same thing in two ways: a later layer's one replaces an earlier layer's other.
-
-    Raises:
-        UsageError: a key that does not exist, a value out of range, or settings that contradict.
-    """
-    merged: dict[str, Any] = {}
-    for layer in layers:
-        for one, other in (("stride", "fps"), ("fps", "stride")):
-            if layer.get(one) is not None and layer.get(other) is None:
-                merged.pop(other, None)
-        merged.update(layer)
-    for key in merged:
-        if key not in TrainConfig.model_fields:
-            raise UsageError(
-                f"no setting named '{key}'{nearest(key, TrainConfig.model_fields)}",
-                allowed=", ".join(TrainConfig.model_fields),
-                next_step="see docs/reference/settings.md for what each does",
-            )
-    try:
-        return TrainConfig(**merged)
-    except ValidationError as error:
-        raise _as_usage(error) from error
-
-
-def list_recipes() -> list[str]:
-    """Names of the recipes that come with kinema, sorted."""
-    return sorted(entry.name.removesuffix(".yaml") for entry in _RECIPES.iterdir() if entry.name.endswith(".yaml"))
-
-
-def load_recipe(path: Path) -> dict[str, Any]:
-    """The settings of a recipe: one of kinema's own by name, a YAML file, or a run's config.yaml.
-
-    Raises:
-        UsageError: no such file or name, no YAML, or no mapping of settings.
-    """
-    own = str(path) in list_recipes()
-    try:
-        text = (_RECIPES / f"{path}.yaml" if own else path).read_text(encoding="utf-8")
-        content = yaml.safe_load(text)
-    except OSError as error:
-        raise UsageError(
-            f"no recipe at {path}: {error.strerror}{nearest(str(path), list_recipes())}",
-            allowed=f"a YAML file of settings, or one of {', '.join(list_recipes())}",
-            next_step="see docs/reference/settings.md",
-        ) from error
-    except _NOT_YAML as error:
-        raise UsageError(
-            f"{path} is not YAML: {error}", allowed="a YAML file of settings, such as `epochs: 30`"
-        ) from error
-    if not isinstance(content, dict):
-        raise UsageError(f"{path} holds no settings", allowed="a YAML file of settings, such as `epochs: 30`")
-    return content
-
-
-def parse_assignments(assignments: list[str]) -> dict[str, Any]:
-    """`["lr=0.01", "model_options.widen_factor=0.5"]` as settings; values are read as YAML.
-
-    Raises:
-        UsageError: an assignment without `=`, or one key given twice.
-    """
-    settings: dict[str, Any] = {}
-    for assignment in assignments:
-        key, equals, value = assignment.partition("=")
-        key = key.strip().replace("-", "_")
-        if not equals:
-            raise UsageError(f"--set {assignment}", allowed="--set key=value, such as --set lr=0.01")
-        target, name = settings, key
-        if key.startswith("model_options."):
-            target, name = settings.setdefault("model_options", {}), key.removeprefix("model_options.")
-        if name in target:
-            raise UsageError(f"--set gives {key} twice", allowed="each setting once")
-        try:
-            target[name] = yaml.safe_load(value)
-        except _NOT_YAML as error:
-            reason = str(error).partition("\n")[0]
-            raise UsageError(
-                f"--set {assignment[:80]}: {reason}", allowed="a value as YAML writes it, such as --set lr=0.01"
-            ) from error
-    return settings
-
-
-def allowed_values(field: FieldInfo) -> str:
-    """What a setting may be, in words: its kind and its range."""
-    shown = f"{_kind(field.annotation)}{_range(field)}"
-    return f"{shown} or null" if type(None) in get_args(field.annotation) else shown
-
-
-def _kind(annotation: Any) -> str:
-    origin, inner = get_origin(annotation), get_args(annotation)
-    if origin is Literal:
-        return ", ".join(map(str, inner))
-    if origin is tuple:
-        shown = "numbers" if inner[0] is float else "integers"
-        return f"list of {shown}" if inner[-1] is Ellipsis else f"list of {len(inner)} {shown}"
-    if origin is dict:
-        return "names and values"
-    if type(None) in inner:
-        (annotation,) = (one for one in inner if one is not type(None))
-    return {int: "integer", float: "number", str: "text", bool: "true, false", Path: "path"}[annotation]
-
-
-def _range(field: FieldInfo) -> str:
-    signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
-    limits = [
-        f"{sign} {getattr(rule, key)}" for rule in field.metadata for key, sign in signs.items() if hasattr(rule, key)
-    ]
-    return f" {', '.join(limits)}" if limits else ""
-
-
-def _as_usage(error: ValidationError) -> UsageError:
-    """What pydantic found wrong, a line each, in the words of the settings."""
-    problems, allowed = [], []
-    for problem in error.errors():
-        where = ".".join(str(part) for part in problem["loc"])
-        message = problem["msg"].removeprefix("Value error, ")
-        problems.append(
-            f"{where} = {problem['input']!r}: {message}" if where else f"settings that contradict: {message}"
-        )
-        field = TrainConfig.model_fields.get(str(problem["loc"][0])) if problem["loc"] else None
-        if field is not None:
-            allowed.append(f"{where}: {allowed_values(field)} ({field.description})")
-    return UsageError("\n".join(problems), allowed="; ".join(allowed), next_step="see docs/reference/settings.md")

@@ -31,9 +31,12 @@ from kinema.inference.predictor import load
 from kinema.models.published import weights_path
 from kinema.models.weights import ModelCard, read_card, save_weights
 from kinema.models.zoo import create_model, full_options
-from kinema.training.config import DEFAULT_RECIPE, TrainConfig, load_recipe, make_config, parse_assignments
+from kinema.training.config import TrainConfig
 from kinema.training.curves import as_run
-from kinema.training.loop import Job, connect, fit
+from kinema.training.loop import fit
+from kinema.training.parts import Job
+from kinema.training.processes import connect
+from kinema.training.recipe import DEFAULT_RECIPE, load_recipe, make_config, parse_assignments
 from kinema.training.run import RunFolder
 from kinema.training.source import Division, Source, address_of, name_of, plan
 

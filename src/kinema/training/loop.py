@@ -11,111 +11,26 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from itertools import islice
-from typing import Any
 
-import numpy as np
 import torch
 from lightning_fabric import Fabric
 
-from kinema.core.errors import DataError, UsageError
-from kinema.core.labels import LabelMap
+from kinema.core.errors import DataError
 from kinema.core.progress import Progress, Task
 from kinema.core.seeds import stream
-from kinema.datasets.cache import VideoShelf
-from kinema.datasets.loader import Batch, Feed
-from kinema.datasets.sample import Sample
-from kinema.evaluation.protocol import ScoredVideo, Views, score_videos
-from kinema.inference.predictor import Predictor, choose_device
-from kinema.models.model import VideoModel
-from kinema.models.weights import ModelCard, load_backbone, save_weights
-from kinema.models.zoo import create_model
+from kinema.datasets.loader import Batch
+from kinema.models.weights import save_weights
 from kinema.training.checkpoint import EpochRow, RunState, load_state, save_state
-from kinema.training.config import TrainConfig
 from kinema.training.curves import write_curves
 from kinema.training.interrupt import StopRequest
-from kinema.training.material import Material, Seat
-from kinema.training.optim import build_optimizer
-from kinema.training.precision import arithmetic
-from kinema.training.run import RunFolder
-from kinema.training.schedule import Plateau, learning_rate
-from kinema.training.step import Objective, class_weights, refuse_non_finite
-from kinema.transforms.presets import AugmentSpec, TrainTransform
+from kinema.training.parts import Job, Parts, set_up
+from kinema.training.schedule import learning_rate
+from kinema.training.step import refuse_non_finite
+from kinema.training.validation import describe, validate
 
-__all__ = ["Job", "connect", "fit"]
-
-
-@dataclass(frozen=True)
-class Job:
-    """What one run trains on and where it writes.
-
-    Attributes:
-        config: the settings.
-        train: what is learnt from; at least one video.
-        val: samples that choose the best epoch; none: the last epoch is the best.
-        card: what the weights will say about themselves, metrics aside.
-        videos: opens those of `val`.
-        folder: the run folder.
-    """
-
-    config: TrainConfig
-    train: Material
-    val: tuple[Sample, ...]
-    card: ModelCard
-    videos: VideoShelf
-    folder: RunFolder
-
-    @property
-    def labels(self) -> LabelMap:
-        """The classes."""
-        return self.card.labels
-
-
-@dataclass(frozen=True)
-class _Parts:
-    """What the loop works with, set up once."""
-
-    fabric: Fabric
-    network: VideoModel
-    model: Any  # Fabric's wrapper of it, whose class is not public
-    optimizer: torch.optim.Optimizer
-    objective: Objective
-    feed: Feed
-    plateau: Plateau
-
-    @property
-    def steps(self) -> int:
-        """Optimizer steps an epoch."""
-        return max(1, self.feed.batches // self.accumulate)
-
-    @property
-    def accumulate(self) -> int:
-        """Micro-batches a step."""
-        return min(self._wanted, self.feed.batches)
-
-    _wanted: int = 1
-
-
-def connect(config: TrainConfig) -> Fabric:
-    """The processes that train together: this one alone, or `devices` of them, started here or by torchrun.
-
-    Raises:
-        UsageError: the device does not compute at the configured precision, or not together with what else is asked.
-    """
-    device = choose_device(config.device)
-    if device.type == "cpu" and config.precision == "bf16-mixed" and config.compile and config.gradient_checkpointing:
-        # The reason has not been found yet (docs/results/training-speed.md).
-        raise UsageError(
-            "bf16-mixed, compile and gradient_checkpointing at once on a CPU, which has given other gradients",
-            allowed="any two of them",
-            next_step="leave out compile, which gains little on a CPU",
-        )
-    strategy = "ddp" if config.devices > 1 else "auto"
-    plugin = arithmetic(config.precision, device)
-    fabric = Fabric(accelerator=device.type, devices=config.devices, strategy=strategy, plugins=plugin)
-    fabric.launch()
-    return fabric
+__all__ = ["fit"]
 
 
 def fit(job: Job, fabric: Fabric, *, resume: bool, progress: Progress) -> RunState:
@@ -131,7 +46,7 @@ def fit(job: Job, fabric: Fabric, *, resume: bool, progress: Progress) -> RunSta
         TrainingError: a loss or gradient that is no number, or a state that cannot be resumed.
         KeyboardInterrupt: Ctrl-C; the state is saved and can be resumed.
     """
-    parts = _set_up(job, fabric, progress)
+    parts = set_up(job, fabric, progress)
     state = RunState()
     if resume and job.folder.state.exists():
         state = load_state(job.folder.state, parts.network, parts.optimizer)
@@ -143,7 +58,7 @@ def fit(job: Job, fabric: Fabric, *, resume: bool, progress: Progress) -> RunSta
             with _told_how_to_go_on(job, progress):
                 _train_epoch(job, parts, state, progress, stop)
             row = _close_epoch(job, parts, state, progress)
-            progress.log(_describe(row, job.config.epochs))
+            progress.log(describe(row, job.config.epochs))
             for name, value in asdict(row).items():
                 if scalars is not None and value is not None and name != "epoch":
                     scalars.add_scalar(name, value, row.epoch)
@@ -152,49 +67,7 @@ def fit(job: Job, fabric: Fabric, *, resume: bool, progress: Progress) -> RunSta
     return state
 
 
-def _set_up(job: Job, fabric: Fabric, progress: Progress) -> _Parts:
-    config, spec, device = job.config, job.card.input, fabric.device
-    torch.manual_seed(config.seed)
-    network = create_model(config.model, job.labels.count, spec.channels, **config.model_options)
-    if config.weights is not None:
-        progress.log(str(load_backbone(network, config.weights, job.labels, fed=spec)))
-    for parameter in network.parameters():
-        if parameter.dim() == 5:  # no slower for wide networks, faster for narrow ones; others have convolutions in 2D
-            parameter.data = parameter.data.to(memory_format=torch.channels_last_3d)
-    if config.gradient_checkpointing:
-        network.recompute_stages(arithmetic(config.precision, device).forward_context)
-    optimizer = build_optimizer(network, config)
-    run: Any = torch.compile(network) if config.compile else network  # torch does not say that it is a module, too
-    model, optimizer = fabric.setup(run, optimizer)
-    transform = TrainTransform(spec, _augmentation(config))
-    weights = class_weights(job.train.counts).to(device) if config.class_weights == "balanced" else None
-    seat = Seat(fabric.global_rank, fabric.world_size, pin_memory=device.type == "cuda")
-    return _Parts(
-        fabric=fabric,
-        network=network,
-        model=model,
-        optimizer=optimizer,
-        objective=Objective(transform, config.label_smoothing, config.mixup, weights),
-        feed=job.train.feed(config, spec, transform, seat),
-        plateau=Plateau(config.patience, config.gamma),
-        _wanted=config.accumulate,
-    )
-
-
-def _augmentation(config: TrainConfig) -> AugmentSpec:
-    return AugmentSpec(
-        crop=config.crop,
-        scale=config.crop_scale,
-        ratio=config.crop_ratio,
-        flip=config.flip,
-        brightness=config.brightness,
-        contrast=config.contrast,
-        saturation=config.saturation,
-        hue=config.hue,
-    )
-
-
-def _train_epoch(job: Job, parts: _Parts, state: RunState, progress: Progress, stop: StopRequest) -> None:
+def _train_epoch(job: Job, parts: Parts, state: RunState, progress: Progress, stop: StopRequest) -> None:
     """The steps of the running epoch that are still to be made."""
     parts.feed.go_to(state.epoch, skip_batches=state.step * parts.accumulate)
     parts.network.set_epoch(state.epoch)
@@ -215,7 +88,7 @@ def _train_epoch(job: Job, parts: _Parts, state: RunState, progress: Progress, s
                 _stop(job, progress)
 
 
-def _step(job: Job, parts: _Parts, state: RunState, batches: Iterator[Batch], task: Task) -> None:
+def _step(job: Job, parts: Parts, state: RunState, batches: Iterator[Batch], task: Task) -> None:
     """One update of the weights, and its bookkeeping in `state`."""
     began = time.perf_counter()
     config = job.config
@@ -249,7 +122,7 @@ def _require_finite(what: str, value: torch.Tensor, job: Job, rows: Sequence[int
     refuse_non_finite(what, value, [job.train.name(row) for row in rows], state.epoch, state.step)
 
 
-def _count(parts: _Parts, state: RunState, loss: float, correct: int, clips: int) -> None:
+def _count(parts: Parts, state: RunState, loss: float, correct: int, clips: int) -> None:
     """Add one micro-batch of every process to the sums of the epoch."""
     if parts.fabric.world_size > 1:
         own = torch.tensor([loss, correct, clips], dtype=torch.float64)
@@ -260,11 +133,11 @@ def _count(parts: _Parts, state: RunState, loss: float, correct: int, clips: int
     state.clips += clips
 
 
-def _close_epoch(job: Job, parts: _Parts, state: RunState, progress: Progress) -> EpochRow:
+def _close_epoch(job: Job, parts: Parts, state: RunState, progress: Progress) -> EpochRow:
     """Validate, keep the best weights, write every file of the folder that grows."""
     row: EpochRow | None = None
     if parts.fabric.is_global_zero:
-        row = _row(parts, state, _validate(job, parts, progress), job.labels)
+        row = validate(job, parts, state, progress)
     row = parts.fabric.broadcast(row)
     assert row is not None
     if row.val_loss is not None:
@@ -283,7 +156,7 @@ def _close_epoch(job: Job, parts: _Parts, state: RunState, progress: Progress) -
     return row
 
 
-def _write(job: Job, parts: _Parts, state: RunState, *, best: bool) -> None:
+def _write(job: Job, parts: Parts, state: RunState, *, best: bool) -> None:
     """Every file of the folder that grows; the state last, so that what it promises is there."""
     save_weights(job.folder.last, parts.network, job.card)
     if best:
@@ -293,32 +166,7 @@ def _write(job: Job, parts: _Parts, state: RunState, *, best: bool) -> None:
     save_state(job.folder.state, state, parts.network, parts.optimizer)
 
 
-def _validate(job: Job, parts: _Parts, progress: Progress) -> tuple[ScoredVideo, ...]:
-    if not job.val:
-        return ()
-    predictor = Predictor(parts.network, job.card, device=str(parts.fabric.device))
-    return score_videos(predictor, job.val, cache=job.videos, views=Views(job.config.eval_hop), progress=progress)
-
-
-def _row(parts: _Parts, state: RunState, scored: Sequence[ScoredVideo], labels: LabelMap) -> EpochRow:
-    targets = [labels.index(video.sample.label) for video in scored]
-    clips = [row[target] for video, target in zip(scored, targets, strict=True) for row in video.clips]
-    right = [row.argmax() == target for video, target in zip(scored, targets, strict=True) for row in video.clips]
-    videos = [video.video.argmax() == target for video, target in zip(scored, targets, strict=True)]
-    tiny = np.finfo(np.float32).tiny
-    return EpochRow(
-        epoch=state.epoch + 1,
-        train_loss=state.loss_sum / state.clips,
-        train_clip_accuracy=state.correct / state.clips,
-        val_loss=float(-np.log(np.maximum(clips, tiny)).mean()) if scored else None,
-        val_clip_accuracy=float(np.mean(right)) if scored else None,
-        val_video_accuracy=float(np.mean(videos)) if scored else None,
-        lr=float(parts.optimizer.param_groups[0]["lr"]),
-        clips_per_second=state.clips / state.seconds,
-    )
-
-
-def _asked(parts: _Parts, stop: StopRequest) -> bool:
+def _asked(parts: Parts, stop: StopRequest) -> bool:
     """Whether any process was asked to stop: all must stop at the same step, or the others wait for ever."""
     if parts.fabric.world_size == 1:
         return stop.requested
@@ -343,11 +191,3 @@ def _stop(job: Job, progress: Progress) -> None:
 
 def _tell_how_to_go_on(job: Job, progress: Progress) -> None:
     progress.log(f"stopped; go on with: kinema train --resume {job.folder.run}")
-
-
-def _describe(row: EpochRow, epochs: int) -> str:
-    text = f"epoch {row.epoch}/{epochs}: train loss {row.train_loss:.3f}, clip accuracy {row.train_clip_accuracy:.3f}"
-    if row.val_video_accuracy is not None:
-        text += f"; validation loss {row.val_loss:.3f}, clip {row.val_clip_accuracy:.3f}"
-        text += f", video {row.val_video_accuracy:.3f}"
-    return f"{text}; {row.clips_per_second:.0f} clips/s"
