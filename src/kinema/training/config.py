@@ -45,6 +45,16 @@ class TrainConfig(BaseModel):
     weights: Annotated[str | None, BeforeValidator(_as_text)] = Field(
         None, description="weights to start from: a file or a published name; the head is replaced if classes differ"
     )
+    train_from: str | None = Field(
+        None, description="stage from which the network is trained (`kinema models show`); all of it unless given"
+    )
+    frozen_batch_norm: Literal["hold", "move"] = Field(
+        "hold",
+        description="batch norms before the trained stages keep their statistics, or move on as those of 3D-ResNets do",
+    )
+    drop_path: float = Field(
+        0.0, ge=0, lt=1, description="probability that a clip skips the last residual block; rises from 0 at the first"
+    )
 
     frames: int = Field(16, ge=1, description="frames a clip")
     stride: int | None = Field(None, ge=1, description="source frames between two frames of a clip; 2 without fps")
@@ -58,8 +68,20 @@ class TrainConfig(BaseModel):
     size: int = Field(112, ge=16, description="side of the network input in pixels")
     short_side: int | None = Field(None, ge=16, description="side frames are shrunk to; 8/7 of `size` unless given")
     region: Crop = Field("center", description="tested on the centre square, or the full frame squeezed")
+    pixels: Literal["kinetics", "activitynet-mean", "symmetric"] = Field(
+        "kinetics",
+        description="what pixels become without weights to start from: less the mean and by the deviation of Kinetics; "
+        "0 to 255 less the mean of ActivityNet, as 3D-ResNets until 2018; or -1 to 1, as I3D",
+    )
 
-    crop: Literal["random-resized", "corner", "center"] = Field("random-resized", description="training crop")
+    crop: Literal["random-resized", "corner", "random", "center"] = Field(
+        "random-resized",
+        description="training crop: area and shape at random, a corner or the centre at one of `corner_scales`, any "
+        "place at full scale, or the centre",
+    )
+    corner_scales: tuple[float, ...] = Field(
+        (1.0, 2**-0.25, 2**-0.5, 2**-0.75, 0.5), min_length=1, description="of corner crops: shares of the short side"
+    )
     crop_scale: tuple[float, float] = Field((0.25, 1.0), description="area of a random-resized crop, as a fraction")
     crop_ratio: tuple[float, float] = Field(
         (0.75, 4 / 3),
@@ -71,22 +93,54 @@ class TrainConfig(BaseModel):
     saturation: float = Field(0.0, ge=0, description="strength of saturation jitter")
     hue: float = Field(0.0, ge=0, le=0.5, description="strength of hue jitter")
     speed: float = Field(0.0, ge=0, le=1, description="a clip runs exp(u) times as fast, u in [-speed, speed]")
+    rand_augment: int = Field(
+        0, ge=0, le=8, description="operations of RandAugment drawn for a clip and held over its frames; 0 draws none"
+    )
+    rand_augment_magnitude: float = Field(9.0, ge=0, le=30, description="strength of these operations")
     mixup: float = Field(0.0, ge=0, description="Beta(a, a) of mixing pairs of clips; 0 mixes none")
+    cutmix: float = Field(
+        0.0,
+        ge=0,
+        description="Beta(a, a) of the box exchanged between pairs of clips; with mixup, a batch has one of both",
+    )
 
     epochs: int = Field(30, ge=1, description="passes over the training clips")
+    total_steps: int | None = Field(
+        None, ge=1, description="optimizer steps of the run instead of epochs; milestones then count steps"
+    )
+    early_stopping: int = Field(
+        0, ge=0, description="epochs without a better validation that end the run before its time; 0 never does"
+    )
     batch_size: int = Field(16, ge=1, description="clips a step of the network and process")
     accumulate: int = Field(1, ge=1, description="micro-batches a step of the optimizer")
     optimizer: Literal["sgd", "adamw"] = Field("adamw", description="the optimizer")
     lr: float = Field(1e-3, gt=0, description="highest learning rate")
+    layer_decay: float = Field(
+        1.0, gt=0, le=1, description="a stage's rate as a share of the next stage's; the classifier has `lr`"
+    )
+    head_epochs: int = Field(0, ge=0, description="first epochs, in which `head_from` and what follows it train alone")
+    head_from: str | None = Field(None, description="stage that the head begins with; the classifier unless given")
+    backbone_lr: float = Field(1.0, gt=0, le=1, description="rate of the stages before the head, as a share of `lr`")
+    ema: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of the average weights that a step keeps; tested and saved are these; 0: none",
+    )
     momentum: float = Field(0.9, ge=0, lt=1, description="of SGD")
     dampening: float = Field(0.0, ge=0, le=1, description="of SGD")
     nesterov: bool = Field(default=False, description="of SGD")
     weight_decay: float = Field(0.05, ge=0, description="on weights of two dimensions or more (AdamW), on all (SGD)")
-    schedule: Literal["constant", "cosine", "multistep", "plateau"] = Field(
+    schedule: Literal["constant", "cosine", "multistep", "piecewise", "plateau"] = Field(
         "cosine", description="of the learning rate"
     )
     warmup: float = Field(0.0, ge=0, lt=1, description="share of the run in which the rate rises, from 1 % of `lr`")
-    milestones: tuple[int, ...] = Field((), description="epochs after which `multistep` multiplies by `gamma`")
+    milestones: tuple[int, ...] = Field(
+        (), description="epochs (steps with `total_steps`) after which `multistep` multiplies by `gamma`"
+    )
+    rates: tuple[float, ...] = Field(
+        (), description="learning rates of `piecewise` from each milestone on; before: `lr`"
+    )
     gamma: float = Field(0.1, gt=0, le=1, description="factor of `multistep` and `plateau`")
     patience: int = Field(10, ge=0, description="epochs without a lower validation loss that `plateau` bears")
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="probability spread over all classes")
@@ -107,6 +161,10 @@ class TrainConfig(BaseModel):
     seed: int = Field(0, ge=0, description="of splits, initialisation, order and augmentation")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="where to train")
     devices: int = Field(1, ge=1, description="processes that share each step (DDP); batch_size is that of each")
+    nodes: int = Field(1, ge=1, description="machines of `devices` processes each, started by torchrun")
+    sync_batch_norm: bool = Field(
+        default=False, description="batch norms count the clips of all processes, as one process would"
+    )
     precision: Literal["32-true", "16-mixed", "bf16-mixed"] = Field(
         "32-true", description="arithmetic; bf16-mixed is about twice as fast on GPUs and CPUs that compute bfloat16"
     )
@@ -121,6 +179,9 @@ class TrainConfig(BaseModel):
     )
     workers: int = Field(0, ge=0, description="processes that read clips")
     save_seconds: float = Field(60.0, ge=0, description="longest time between two resumable states")
+    track: tuple[Literal["wandb", "mlflow"], ...] = Field(
+        (), description="where the curves go besides TensorBoard: wandb, mlflow"
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> TrainConfig:
@@ -134,8 +195,9 @@ class TrainConfig(BaseModel):
         return [
             ("fps and stride both say how frames are spaced: give one", spaced_twice),
             ("folds hold out each clip once, so split_by 'column' has no say", self._column_and_folds),
-            ("milestones without schedule 'multistep'", bool(self.milestones) and self.schedule != "multistep"),
-            ("schedule 'multistep' without milestones", self.schedule == "multistep" and not self.milestones),
+            ("milestones without schedule 'multistep' or 'piecewise'", bool(self.milestones) and not self._stepped),
+            (f"schedule '{self.schedule}' without milestones", self._stepped and not self.milestones),
+            ("schedule 'piecewise' has a rate for each milestone", len(self.rates) != self._pieces),
             ("schedule 'plateau' watches the validation loss: give a val_fraction", self._plateau_blind),
             ("val_fraction and test_fraction leave nothing to train on", self.val_fraction + self.test_fraction >= 1),
             ("nesterov needs momentum and no dampening", self.nesterov and (self.momentum == 0 or self.dampening > 0)),
@@ -161,6 +223,14 @@ class TrainConfig(BaseModel):
     @property
     def _fused_scaling(self) -> bool:
         return self.fused is True and self.precision == "16-mixed"
+
+    @property
+    def _stepped(self) -> bool:
+        return self.schedule in ("multistep", "piecewise")
+
+    @property
+    def _pieces(self) -> int:
+        return len(self.milestones) if self.schedule == "piecewise" else 0
 
     @property
     def _plateau_blind(self) -> bool:

@@ -114,6 +114,7 @@ def _augmentation(config: TrainConfig) -> AugmentSpec:
         crop=config.crop,
         scale=config.crop_scale,
         ratio=config.crop_ratio,
+        corner_scales=config.corner_scales,
         flip=config.flip,
         brightness=config.brightness,
         contrast=config.contrast,

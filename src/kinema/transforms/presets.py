@@ -20,7 +20,7 @@ from kinema.transforms.spatial import Box, center_box, corner_box, random_resize
 
 __all__ = ["AugmentSpec", "Crop", "EvalTransform", "TrainTransform"]
 
-Crop = Literal["random-resized", "corner", "center"]
+Crop = Literal["random-resized", "corner", "random", "center"]
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,8 @@ class AugmentSpec:
 
     Attributes:
         crop: `random-resized` draws area and shape (`scale`, `ratio`), `corner` one of
-            `corner_scales` in a corner or the centre, `center` takes the region that tests look at.
+            `corner_scales` in a corner or the centre, `center` takes the region that tests look at,
+            `random` one of its size at any place.
         scale: smallest and largest share of the frame's area.
         ratio: smallest and largest width / height; of an input whose `crop` is `full`, in multiples of
             the frame's own, so that 1 squeezes boxes as whole frames are squeezed.
@@ -164,7 +165,12 @@ class TrainTransform:
             return random_resized_box(height, width, self.augment.scale, (low * squeeze, high * squeeze), rng)
         if self.augment.crop == "corner":
             return corner_box(height, width, self.augment.corner_scales, rng)
-        return _region(frames, self.input)
+        region = _region(frames, self.input)
+        if self.augment.crop == "random":
+            top = int(rng.integers(height - region.height + 1))
+            left = int(rng.integers(width - region.width + 1))
+            return Box(top, left, region.height, region.width)
+        return region
 
 
 def _region(frames: torch.Tensor, spec: InputSpec) -> Box:
