@@ -48,7 +48,7 @@ def test_a_run_goes_on_in_the_middle_of_an_epoch(job_of, monkeypatch, stopped_af
 
 
 @pytest.mark.usefixtures("plain")
-@pytest.mark.parametrize(("save_seconds", "expected"), [(1e9, 2), (0, 2 * 2 + 2)])
+@pytest.mark.parametrize(("save_seconds", "expected"), [(1e9, 1), (0, 2 * 2 + 2)])
 def test_the_state_is_saved_as_often_as_asked(job_of, monkeypatch, save_seconds, expected):
     saved, save = [], loop.save_state
     monkeypatch.setattr(loop, "save_state", lambda *arguments: saved.append(save(*arguments)))
@@ -56,10 +56,20 @@ def test_the_state_is_saved_as_often_as_asked(job_of, monkeypatch, save_seconds,
     assert len(saved) == expected
 
 
+def test_short_epochs_are_not_spent_on_writing(job_of, monkeypatch):
+    """The large files are written when a state is due and at the end, the table every epoch."""
+    written, save = [], loop.save_weights
+    monkeypatch.setattr(loop, "save_weights", lambda path, *given: written.append(path.name) or save(path, *given))
+    job = job_of(epochs=3, **SMALL)
+    run(job)
+    assert written == ["last.safetensors", "best.safetensors"]
+    assert len(table(job)) == 3
+
+
 @pytest.mark.usefixtures("plain")
 def test_a_plateau_is_remembered(job_of, monkeypatch):
     flat = [[0.6] * 3] * 5
-    settings = {"val": 3, "schedule": "plateau", "patience": 1, "gamma": 0.1, "epochs": 5}
+    settings = {"val": 3, "schedule": "plateau", "patience": 1, "gamma": 0.1, "epochs": 5, "save_seconds": 0}
     validating(monkeypatch, *flat)
     whole = job_of("whole", **settings)
     run(whole)

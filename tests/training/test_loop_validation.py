@@ -32,7 +32,7 @@ def test_the_rate_follows_its_schedule(job_of, settings, expected):
 @pytest.mark.usefixtures("plain")
 def test_a_rate_of_next_to_nothing_moves_next_to_nothing(job_of):
     """The rate in the table is the one that is used."""
-    job = job_of(warmup=0.5, epochs=2, batch_size=8)
+    job = job_of(warmup=0.5, epochs=2, batch_size=8, save_seconds=0)
     moves = []
 
     class Watching(Silent):
@@ -75,7 +75,7 @@ def test_validation_is_told_at_every_level(job_of, monkeypatch):
 )
 def test_the_best_weights_are_those_of_the_best_epoch(job_of, monkeypatch, epochs, best):
     validating(monkeypatch, *epochs)
-    job = job_of(val=3, epochs=3, **SMALL)
+    job = job_of(val=3, epochs=3, save_seconds=0, **SMALL)
     kept = []
     run(job, progress=keep_last(job, kept))
     found = load_file(job.folder.best)
@@ -84,7 +84,7 @@ def test_the_best_weights_are_those_of_the_best_epoch(job_of, monkeypatch, epoch
 
 
 def test_without_validation_the_last_epoch_is_the_best(job_of):
-    job = job_of(epochs=2, **SMALL)
+    job = job_of(epochs=2, save_seconds=0, **SMALL)
     kept = []
     run(job, progress=keep_last(job, kept))
     assert same(load_file(job.folder.best), kept[1])

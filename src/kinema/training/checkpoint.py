@@ -6,6 +6,7 @@ No random state is among it: what a step draws follows from the seed and the ste
 from __future__ import annotations
 
 import pickle
+import time
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import torch
 from kinema.core.atomic import replacing
 from kinema.core.errors import TrainingError
 
-__all__ = ["EpochRow", "RunState", "load_state", "save_state"]
+__all__ = ["EpochRow", "RunState", "SaveClock", "load_state", "save_state"]
 
 # What torch and pickle raise for bytes that are no state, and what a state of other parts leads to.
 _UNREADABLE = (
@@ -80,6 +81,27 @@ class RunState:
         self.epoch += 1
         self.step = self.correct = self.clips = 0
         self.loss_sum = self.seconds = 0.0
+
+
+class SaveClock:
+    """Tells when the next resumable state is due.
+
+    Args:
+        seconds: longest time from one state to the next.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.restart()
+
+    @property
+    def due(self) -> bool:
+        """Whether `seconds` have gone by since the last state."""
+        return time.monotonic() - self._saved >= self.seconds
+
+    def restart(self) -> None:
+        """A state has just been saved."""
+        self._saved = time.monotonic()
 
 
 def save_state(path: Path, state: RunState, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:

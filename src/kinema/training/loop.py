@@ -58,11 +58,14 @@ def fit(job: Job, fabric: Fabric, *, resume: bool, progress: Progress) -> RunSta
             with _told_how_to_go_on(job, progress):
                 _train_epoch(job, parts, state, progress, stop)
             row = _close_epoch(job, parts, state, progress)
+            asked = _asked(parts, stop)
+            if fabric.is_global_zero:
+                _write(job, parts, state, now=asked or state.epoch == job.config.epochs)
             progress.log(describe(row, job.config.epochs))
             for name, value in asdict(row).items():
                 if scalars is not None and value is not None and name != "epoch":
                     scalars.add_scalar(name, value, row.epoch)
-            if _asked(parts, stop):
+            if asked:
                 _stop(job, progress)
     return state
 
@@ -73,7 +76,6 @@ def _train_epoch(job: Job, parts: Parts, state: RunState, progress: Progress, st
     parts.network.set_epoch(state.epoch)
     parts.model.train()
     batches = iter(parts.feed)
-    saved = time.monotonic()
     ranks = parts.fabric.world_size
     total = parts.steps * parts.accumulate * min(job.config.batch_size * ranks, len(job.train))
     with progress.task(f"epoch {state.epoch + 1}/{job.config.epochs}", total, "clips") as task:
@@ -81,9 +83,9 @@ def _train_epoch(job: Job, parts: Parts, state: RunState, progress: Progress, st
         while state.step < parts.steps:
             _step(job, parts, state, batches, task)
             asked = _asked(parts, stop)
-            if parts.fabric.is_global_zero and (asked or time.monotonic() - saved > job.config.save_seconds):
+            if parts.fabric.is_global_zero and (asked or parts.clock.due):
                 save_state(job.folder.state, state, parts.network, parts.optimizer)
-                saved = time.monotonic()
+                parts.clock.restart()
             if asked:
                 _stop(job, progress)
 
@@ -134,7 +136,7 @@ def _count(parts: Parts, state: RunState, loss: float, correct: int, clips: int)
 
 
 def _close_epoch(job: Job, parts: Parts, state: RunState, progress: Progress) -> EpochRow:
-    """Validate, keep the best weights, write every file of the folder that grows."""
+    """Validate, and keep the weights if they are the best so far."""
     row: EpochRow | None = None
     if parts.fabric.is_global_zero:
         row = validate(job, parts, state, progress)
@@ -148,22 +150,27 @@ def _close_epoch(job: Job, parts: Parts, state: RunState, progress: Progress) ->
     if row.val_video_accuracy is not None and row.val_loss is not None:
         value = (row.val_video_accuracy, -row.val_loss)
     state.finish_epoch(row)
-    best = not value or not state.best or value > tuple(state.best)
-    if best:
+    if value and (not state.best or value > tuple(state.best)):
         state.best = value
-    if parts.fabric.is_global_zero:
-        _write(job, parts, state, best=best)
+        if parts.fabric.is_global_zero:
+            save_weights(job.folder.best, parts.network, job.card)
     return row
 
 
-def _write(job: Job, parts: Parts, state: RunState, *, best: bool) -> None:
-    """Every file of the folder that grows; the state last, so that what it promises is there."""
-    save_weights(job.folder.last, parts.network, job.card)
-    if best:
-        save_weights(job.folder.best, parts.network, job.card)
+def _write(job: Job, parts: Parts, state: RunState, *, now: bool) -> None:
+    """The files of the folder that grow; the state last, so that what it promises is there.
+
+    Short epochs would spend their time on writing: the large files are written when a state is due or `now`.
+    """
     job.folder.write_metrics(state.rows)
+    if not (now or parts.clock.due):
+        return
+    save_weights(job.folder.last, parts.network, job.card)
+    if not state.best:  # nothing was validated, so the last is the best
+        save_weights(job.folder.best, parts.network, job.card)
     write_curves(job.folder.curves, state.rows)
     save_state(job.folder.state, state, parts.network, parts.optimizer)
+    parts.clock.restart()
 
 
 def _asked(parts: Parts, stop: StopRequest) -> bool:

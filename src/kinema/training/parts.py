@@ -16,6 +16,7 @@ from kinema.datasets.sample import Sample
 from kinema.models.model import VideoModel
 from kinema.models.weights import ModelCard, load_backbone
 from kinema.models.zoo import create_model
+from kinema.training.checkpoint import SaveClock
 from kinema.training.config import TrainConfig
 from kinema.training.material import Material, Seat
 from kinema.training.optim import build_optimizer
@@ -65,6 +66,7 @@ class Parts:
     objective: Objective
     feed: Feed
     plateau: Plateau
+    clock: SaveClock
 
     @property
     def steps(self) -> int:
@@ -105,6 +107,7 @@ def set_up(job: Job, fabric: Fabric, progress: Progress) -> Parts:
         objective=Objective(transform, config.label_smoothing, config.mixup, weights),
         feed=job.train.feed(config, spec, transform, seat),
         plateau=Plateau(config.patience, config.gamma),
+        clock=SaveClock(config.save_seconds),
         _wanted=config.accumulate,
     )
 
