@@ -22,6 +22,10 @@ def test_later_layers_win():
         ({"folds": 5, "split_by": "column"}, "'column' has no say", ""),
         ({"milestones": [3]}, "without schedule 'multistep'", ""),
         ({"schedule": "multistep"}, "without milestones", ""),
+        ({"schedule": "piecewise", "milestones": [3, 4], "rates": [0.1]}, "a rate for each milestone", ""),
+        ({"rates": [0.1]}, "a rate for each milestone", ""),
+        ({"schedule": "piecewise", "milestones": [3], "rates": [0.0]}, "rates are above 0", ""),
+        ({"schedule": "multistep", "milestones": [6, 3]}, "milestones rise", ""),
         ({"schedule": "plateau", "folds": 2}, "validation loss", ""),
         ({"warmup": 1}, "warmup = 1", "number >= 0, < 1"),
         ({"val_fraction": 0.5, "test_fraction": 0.5}, "nothing to train on", ""),
@@ -48,6 +52,20 @@ def test_what_is_written_is_read_back(tmp_path):
 def test_defaults_written_out_do_not_contradict(tmp_path):
     make_config({"data": "c", "fps": 8.0}).write(tmp_path / "config.yaml")
     assert make_config(load_recipe(tmp_path / "config.yaml")).fps == 8.0
+
+
+@pytest.mark.parametrize(
+    ("layers", "expected"),
+    [
+        ([{"total_steps": 9}, {"epochs": 5}], (5, None)),
+        ([{"epochs": 5}, {"total_steps": 9}], (30, 9)),
+        ([{"epochs": 5, "total_steps": 9}], (5, 9)),
+        ([{"epochs": 5, "total_steps": 9}, {"epochs": 7, "total_steps": None}], (7, None)),
+    ],
+)
+def test_the_later_of_epochs_and_steps_says_how_long_a_run_is(layers, expected):
+    config = make_config({"data": "c"}, *layers)
+    assert (config.epochs, config.total_steps) == expected
 
 
 def test_input_spec():

@@ -9,18 +9,10 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from kinema.core.atomic import replacing
-from kinema.core.spec import FLOW_MEAN, FLOW_STD, ClipSpec, Crop, InputSpec, Modality, Padding
+from kinema.core.spec import ClipSpec, Crop, InputSpec, Modality, Padding
+from kinema.training.pixels import Pixels, statistics
 
 __all__ = ["TrainConfig"]
-
-# Measured on frames scaled to 0..1: Kinetics statistics as 3D-ResNets-PyTorch ships them; a luma
-# difference has zero mean, and a tenth of the range spreads typical motion over one unit.
-_STATISTICS: dict[Modality, tuple[tuple[float, ...], tuple[float, ...]]] = {
-    "rgb": ((0.4345, 0.4051, 0.3775), (0.2768, 0.2713, 0.2737)),
-    "flow": ((FLOW_MEAN,) * 2, (FLOW_STD,) * 2),
-    "rgb+flow": ((0.4345, 0.4051, 0.3775, *(FLOW_MEAN,) * 2), (0.2768, 0.2713, 0.2737, *(FLOW_STD,) * 2)),
-    "difference": ((0.0,), (0.1,)),
-}
 
 
 def _as_text(value: Any) -> Any:
@@ -68,7 +60,7 @@ class TrainConfig(BaseModel):
     size: int = Field(112, ge=16, description="side of the network input in pixels")
     short_side: int | None = Field(None, ge=16, description="side frames are shrunk to; 8/7 of `size` unless given")
     region: Crop = Field("center", description="tested on the centre square, or the full frame squeezed")
-    pixels: Literal["kinetics", "activitynet-mean", "symmetric"] = Field(
+    pixels: Pixels = Field(
         "kinetics",
         description="what pixels become without weights to start from: less the mean and by the deviation of Kinetics; "
         "0 to 255 less the mean of ActivityNet, as 3D-ResNets until 2018; or -1 to 1, as I3D",
@@ -197,7 +189,10 @@ class TrainConfig(BaseModel):
             ("folds hold out each clip once, so split_by 'column' has no say", self._column_and_folds),
             ("milestones without schedule 'multistep' or 'piecewise'", bool(self.milestones) and not self._stepped),
             (f"schedule '{self.schedule}' without milestones", self._stepped and not self.milestones),
+            ("milestones rise from one to the next", list(self.milestones) != sorted({*self.milestones})),
             ("schedule 'piecewise' has a rate for each milestone", len(self.rates) != self._pieces),
+            ("rates are above 0", min(self.rates, default=1.0) <= 0),
+            (f"pixels '{self.pixels}' are of pictures, not of modality '{self.modality}'", self._pixels_unseen),
             ("schedule 'plateau' watches the validation loss: give a val_fraction", self._plateau_blind),
             ("val_fraction and test_fraction leave nothing to train on", self.val_fraction + self.test_fraction >= 1),
             ("nesterov needs momentum and no dampening", self.nesterov and (self.momentum == 0 or self.dampening > 0)),
@@ -221,6 +216,12 @@ class TrainConfig(BaseModel):
         return "flow" in self.modality and max(self.brightness, self.contrast, self.saturation, self.hue) > 0
 
     @property
+    def _pixels_unseen(self) -> bool:
+        # Flow is -1 to 1 in any case, which `symmetric` says of it, too.
+        seen = {"flow": ("kinetics", "symmetric"), "difference": ("kinetics",)}
+        return self.pixels not in seen.get(self.modality, (self.pixels,))
+
+    @property
     def _fused_scaling(self) -> bool:
         return self.fused is True and self.precision == "16-mixed"
 
@@ -239,11 +240,11 @@ class TrainConfig(BaseModel):
     @property
     def input_spec(self) -> InputSpec:
         """What the network is fed, as it will travel with the weights."""
-        mean, std = _STATISTICS[self.modality]
+        fed = statistics(self.pixels, self.modality)
         stride = self.stride or (2 if self.fps is None else 1)
         clip = ClipSpec(self.frames, stride, self.fps, self.clip_padding)
         short_side = self.short_side or round(self.size * 8 / 7)
-        return InputSpec(clip, self.modality, self.size, short_side, self.region, mean, std)
+        return InputSpec(clip, self.modality, self.size, short_side, self.region, fed.mean, fed.std, fed.value_range)
 
     def write(self, path: Path) -> None:
         """All fields as YAML, enough to repeat the run."""

@@ -32,14 +32,15 @@ _NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
 def make_config(*layers: Mapping[str, Any]) -> TrainConfig:
     """A configuration from layers of settings, later ones over earlier ones.
 
-    `stride` and `fps` say the same thing in two ways: a later layer's one replaces an earlier layer's other.
+    `stride` and `fps` say the same thing in two ways, as do `epochs` and `total_steps`: a later layer's one
+    replaces an earlier layer's other.
 
     Raises:
         UsageError: a key that does not exist, a value out of range, or settings that contradict.
     """
     merged: dict[str, Any] = {}
     for layer in layers:
-        for one, other in (("stride", "fps"), ("fps", "stride")):
+        for one, other in (("stride", "fps"), ("fps", "stride"), ("epochs", "total_steps"), ("total_steps", "epochs")):
             if layer.get(one) is not None and layer.get(other) is None:
                 merged.pop(other, None)
         merged.update(layer)
