@@ -214,9 +214,10 @@ def test_a_run_tells_how_it_goes(job_of, monkeypatch):
             told.append(message)
 
     run(job_of(val=3), progress=Telling())
-    assert told[:4] == [("epoch 1/1", 8, "clips"), (0, ""), (4, "loss "), (4, "loss ")]
-    assert told[4].startswith("epoch 1/1: train loss ")
-    assert "clip 0.667, video 0.667" in told[4]
+    assert told[0] == "trains all 26 parameters"
+    assert told[1:5] == [("epoch 1/1", 8, "clips"), (0, ""), (4, "loss "), (4, "loss ")]
+    assert told[5].startswith("epoch 1/1: train loss ")
+    assert "clip 0.667, video 0.667" in told[5]
 
 
 def test_weights_to_start_from_are_taken(job_of):

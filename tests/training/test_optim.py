@@ -1,15 +1,22 @@
 """Which parameters are trained, and which of them decay."""
 
+from typing import ClassVar
+
 import pytest
 import torch
 from torch import nn
 
+from kinema.models.model import VideoModel
 from kinema.training.optim import build_optimizer
 from kinema.training.recipe import make_config
 
 
-class Network(nn.Module):
+class Network(VideoModel):
     """One of each kind of parameter: a kernel, batch norm, a matrix and its bias, and one that is frozen."""
+
+    trunk: ClassVar = {"frozen": ("frozen",), "conv": ("conv", "norm")}
+    top: ClassVar = ("fc",)
+    heads: ClassVar = ("fc",)
 
     def __init__(self):
         super().__init__()
@@ -18,6 +25,9 @@ class Network(nn.Module):
         self.fc = nn.Linear(4, 2)
         self.frozen = nn.Linear(4, 4)
         self.frozen.requires_grad_(requires_grad=False)
+
+    def forward_head(self, features):
+        return self.fc(features)
 
 
 def build(**settings):

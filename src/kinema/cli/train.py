@@ -14,6 +14,7 @@ __all__ = ["train"]
 
 _DATA_HELP = "Folder of class folders, manifest, or packed data (its folder, index.json or URL)."
 _WEIGHTS_HELP = "Start from a weights file, or a name of `kinema models list --weights`."
+_FROM_HELP = "First stage to be trained, of `kinema models show`, or head; all before it stay as they are."
 _SPLIT_HELP = "What is kept together: auto, column, group or random. [auto]"
 
 
@@ -21,6 +22,7 @@ def train(
     data: Annotated[str | None, typer.Argument(help=_DATA_HELP)] = None,
     model: Annotated[str | None, typer.Option(help="Network; see `kinema models list`.")] = None,
     weights: Annotated[str | None, typer.Option(help=_WEIGHTS_HELP)] = None,
+    train_from: Annotated[str | None, typer.Option(help=_FROM_HELP)] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the clips.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Clips a step.")] = None,
     frames: Annotated[int | None, typer.Option(help="Frames a clip.")] = None,
@@ -51,9 +53,9 @@ def train(
     from kinema.training.experiment import resume as go_on
 
     given = _given(
-        data=data, model=model, weights=weights, epochs=epochs, batch_size=batch_size, frames=frames, stride=stride,
-        size=size, split_by=split_by, folds=folds, seed=seed, device=device, allow_leak=allow_leak,
-        skip_broken=skip_broken,
+        data=data, model=model, weights=weights, train_from=train_from, epochs=epochs, batch_size=batch_size,
+        frames=frames, stride=stride, size=size, split_by=split_by, folds=folds, seed=seed, device=device,
+        allow_leak=allow_leak, skip_broken=skip_broken,
     )  # fmt: skip
     with bars() as progress:
         if resume is None:

@@ -33,6 +33,7 @@ from kinema.models.weights import ModelCard, read_card, save_weights
 from kinema.models.zoo import create_model, full_options
 from kinema.training.config import TrainConfig
 from kinema.training.curves import as_run
+from kinema.training.freezing import plan_phases
 from kinema.training.loop import fit
 from kinema.training.parts import Job
 from kinema.training.processes import connect
@@ -169,7 +170,8 @@ def train(config: TrainConfig, out: Path, *, resumed: bool = False, progress: Pr
     began = time.perf_counter()
     # Mistakes are told before anything is written: the network fits its input, the data set is split.
     with torch.device("meta"):
-        create_model(config.model, 1, config.input_spec.channels, **config.model_options)
+        network = create_model(config.model, 1, config.input_spec.channels, **config.model_options)
+    plan_phases(network, config)
     asked = config
     if config.weights is not None:
         config = config.model_copy(update={"weights": str(weights_path(config.weights, progress=progress))})

@@ -24,7 +24,9 @@ from kinema.datasets.loader import Batch
 from kinema.models.weights import save_weights
 from kinema.training.checkpoint import EpochRow, RunState, load_state, save_state
 from kinema.training.curves import write_curves
+from kinema.training.freezing import describe_phase
 from kinema.training.interrupt import StopRequest
+from kinema.training.optim import set_rate
 from kinema.training.parts import Job, Parts, set_up
 from kinema.training.schedule import learning_rate
 from kinema.training.step import refuse_non_finite
@@ -52,6 +54,8 @@ def fit(job: Job, fabric: Fabric, *, resume: bool, progress: Progress) -> RunSta
         state = load_state(job.folder.state, parts.network, parts.optimizer)
         parts.plateau.restore(state.plateau)
         progress.log(f"resumed after {state.epoch} epochs and {state.step} steps")
+    parts.enter_epoch(state.epoch)
+    progress.log(describe_phase(parts.network, job.config))
     board = job.folder.tensorboard(state.epoch) if fabric.is_global_zero else nullcontext()
     with StopRequest() as stop, board as scalars:
         while state.epoch < job.config.epochs:
@@ -72,6 +76,8 @@ def fit(job: Job, fabric: Fabric, *, resume: bool, progress: Progress) -> RunSta
 
 def _train_epoch(job: Job, parts: Parts, state: RunState, progress: Progress, stop: StopRequest) -> None:
     """The steps of the running epoch that are still to be made."""
+    if parts.enter_epoch(state.epoch):
+        progress.log(describe_phase(parts.network, job.config))
     parts.feed.go_to(state.epoch, skip_batches=state.step * parts.accumulate)
     parts.network.set_epoch(state.epoch)
     parts.model.train()
@@ -95,8 +101,7 @@ def _step(job: Job, parts: Parts, state: RunState, batches: Iterator[Batch], tas
     began = time.perf_counter()
     config = job.config
     rate = learning_rate(config, state.epoch + state.step / parts.steps, plateau_factor=parts.plateau.factor)
-    for group in parts.optimizer.param_groups:
-        group["lr"] = rate
+    set_rate(parts.optimizer, rate)
     seen: list[int] = []
     for number, batch in enumerate(islice(batches, parts.accumulate)):
         rng = stream(config.seed, "batch", state.epoch, state.step, number, parts.fabric.global_rank)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,7 @@ from kinema.models.weights import ModelCard, load_backbone
 from kinema.models.zoo import create_model
 from kinema.training.checkpoint import SaveClock
 from kinema.training.config import TrainConfig
+from kinema.training.freezing import Phase, enter_phase, phase_at, plan_phases
 from kinema.training.material import Material, Seat
 from kinema.training.optim import build_optimizer
 from kinema.training.precision import arithmetic
@@ -55,13 +57,16 @@ class Job:
         return self.card.labels
 
 
-@dataclass(frozen=True)
+@dataclass
 class Parts:
-    """What the loop works with, set up once."""
+    """What the loop works with, set up once; `model` anew where other stages are trained than before."""
 
+    config: TrainConfig
     fabric: Fabric
     network: VideoModel
+    runnable: Any  # the network, or what torch.compile makes of it
     model: Any  # Fabric's wrapper of it, whose class is not public
+    phases: tuple[Phase, ...]
     optimizer: torch.optim.Optimizer
     objective: Objective
     feed: Feed
@@ -76,9 +81,18 @@ class Parts:
     @property
     def accumulate(self) -> int:
         """Micro-batches a step."""
-        return min(self._wanted, self.feed.batches)
+        return min(self.config.accumulate, self.feed.batches)
 
-    _wanted: int = 1
+    def enter_epoch(self, epoch: int) -> bool:
+        """Train what belongs to the epoch after `epoch` finished ones; whether it is not what was trained before."""
+        if not enter_phase(self.network, phase_at(self.phases, epoch), self.config):
+            return False
+        if self.fabric.world_size > 1:
+            # DDP waits for gradients of all that could be trained when it was made, and lets go when it is no more.
+            self.model = None
+            gc.collect()
+            self.model = self.fabric.setup_module(self.runnable)
+        return True
 
 
 def set_up(job: Job, fabric: Fabric, progress: Progress) -> Parts:
@@ -93,22 +107,27 @@ def set_up(job: Job, fabric: Fabric, progress: Progress) -> Parts:
             parameter.data = parameter.data.to(memory_format=torch.channels_last_3d)
     if config.gradient_checkpointing:
         network.recompute_stages(arithmetic(config.precision, device).forward_context)
+    phases = plan_phases(network, config)
+    enter_phase(network, phases[-1], config)  # the last one trains all that is ever trained
     optimizer = build_optimizer(network, config)
+    enter_phase(network, phases[0], config)
     run: Any = torch.compile(network) if config.compile else network  # torch does not say that it is a module, too
     model, optimizer = fabric.setup(run, optimizer)
     transform = TrainTransform(spec, _augmentation(config))
     weights = class_weights(job.train.counts).to(device) if config.class_weights == "balanced" else None
     seat = Seat(fabric.global_rank, fabric.world_size, pin_memory=device.type == "cuda")
     return Parts(
+        config=config,
         fabric=fabric,
         network=network,
+        runnable=run,
         model=model,
+        phases=phases,
         optimizer=optimizer,
         objective=Objective(transform, config.label_smoothing, config.mixup, weights),
         feed=job.train.feed(config, spec, transform, seat),
         plateau=Plateau(config.patience, config.gamma),
         clock=SaveClock(config.save_seconds),
-        _wanted=config.accumulate,
     )
 
 
