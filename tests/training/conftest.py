@@ -1,5 +1,10 @@
 """Clips of noise, and runs on them."""
 
+import json
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from small_runs import PLAIN, Plain
@@ -70,3 +75,12 @@ def packed_clips(tiny_clips, tmp_path_factory):
     """The rendered clips, packed: 12 to train on, 4 to validate on, 8 to test on, in several shards each."""
     options = PackOptions(shard_mib=0.02, short_side_px=48)
     return pack(read_manifest(tiny_clips), tmp_path_factory.mktemp("shards") / "tiny", options=options, workers=0)
+
+
+@pytest.fixture(scope="session")
+def two_processes():
+    """What each of two processes found that were started to try what they share."""
+    program = Path(__file__).with_name("two_processes.py")
+    done = subprocess.run([sys.executable, program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]

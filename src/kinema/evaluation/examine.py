@@ -15,6 +15,7 @@ from kinema.core.atomic import replacing
 from kinema.core.errors import UsageError, nearest
 from kinema.core.labels import LabelMap
 from kinema.core.progress import Progress
+from kinema.core.team import Team
 from kinema.datasets.cache import VideoShelf
 from kinema.datasets.sample import Sample
 from kinema.datasets.spreadsheet import write_cell
@@ -136,9 +137,10 @@ def examine_samples(
     broken: Sequence[BrokenFile] = (),
     notes: Sequence[str] = (),
     progress: Progress | None = None,
+    team: Team | None = None,
 ) -> Examination:
-    """Score `samples` and measure at both levels."""
-    scored = score_videos(predictor, samples, cache=cache, views=views, progress=progress)
+    """Score `samples`, shared among the processes of `team`, and measure at both levels."""
+    scored = score_videos(predictor, samples, cache=cache, views=views, progress=progress, team=team)
     return pool(scored, predictor.card.labels, split=split, protocol=protocol, root=root, broken=broken, notes=notes)
 
 

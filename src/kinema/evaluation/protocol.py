@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import accumulate, islice
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,8 @@ import torch
 
 from kinema.clips.window import windows
 from kinema.core.progress import Progress, Silent
-from kinema.datasets.cache import VideoShelf
+from kinema.core.team import Alone, Team
+from kinema.datasets.cache import CachedVideo, VideoShelf
 from kinema.datasets.sample import Sample
 from kinema.inference.predictor import Predictor
 
@@ -69,10 +70,20 @@ class ScoredVideo:
 
 @dataclass(frozen=True)
 class _Window:
-    """A clip on its way to the network, and the video it belongs to."""
+    """A clip on its way to the network: the video it belongs to, and its number there."""
 
     video: int
+    number: int
     clip: torch.Tensor
+
+
+@dataclass(frozen=True)
+class _Scores:
+    """What the network says of one window: probabilities (K,)."""
+
+    video: int
+    number: int
+    row: npt.NDArray[np.float32]
 
 
 def score_videos(
@@ -82,8 +93,12 @@ def score_videos(
     cache: VideoShelf,
     views: Views | None = None,
     progress: Progress | None = None,
+    team: Team | None = None,
 ) -> tuple[ScoredVideo, ...]:
     """Score every window of every sample, batching across videos.
+
+    Processes take the batches in turn, the very batches that one alone would make, as a network's
+    answer may depend on its batch in the last bit. So each has the same answers, whatever their number.
 
     Args:
         predictor: network and card.
@@ -91,30 +106,92 @@ def score_videos(
         cache: opens their videos at the card's short side.
         views: which clips; `Views()` unless given.
         progress: where a bar is drawn.
+        team: processes that share the work; each must call this alike, and gets all scores.
 
     Raises:
         MediaError: a video that cannot be read; nothing is replaced by something else.
     """
-    chosen = views or Views()
-    rows: list[list[npt.NDArray[np.float32]]] = [[] for _ in samples]
-    pending = _windows(predictor, samples, cache, chosen)
-    done = 0
+    chosen, crew = views or Views(), team or Alone()
     with (progress or Silent()).task("scoring", len(samples), "videos") as task:
-        while batch := list(islice(pending, _BATCH_CLIPS)):
-            scores = predictor.score([window.clip for window in batch]).numpy()
-            for window, row in zip(batch, scores, strict=True):
-                rows[window.video].append(row)
-            task.advance(batch[-1].video - done)
-            done = batch[-1].video
+        turns = _Turns(crew, _window_counts(predictor, samples, cache, chosen, crew))
+        pending = _windows(predictor, samples, cache, chosen, turns)
+        scored: list[_Scores] = []
+        done = 0
+        with crew.together():
+            while batch := list(islice(pending, _BATCH_CLIPS)):
+                scores = predictor.score([window.clip for window in batch]).numpy()
+                found = zip(batch, scores, strict=True)
+                scored += [_Scores(window.video, window.number, row) for window, row in found]
+                task.advance(batch[-1].video - done)
+                done = batch[-1].video
+        rows: list[dict[int, npt.NDArray[np.float32]]] = [{} for _ in samples]
+        for one in (one for part in crew.gather(scored) for one in part):
+            rows[one.video][one.number] = one.row
         task.advance(len(samples) - done)
-    return tuple(ScoredVideo(sample, np.stack(scored)) for sample, scored in zip(samples, rows, strict=True))
+    return tuple(
+        ScoredVideo(sample, np.stack([held[number] for number in range(len(held))]))
+        for sample, held in zip(samples, rows, strict=True)
+    )
 
 
-def _windows(predictor: Predictor, samples: Sequence[Sample], cache: VideoShelf, views: Views) -> Iterator[_Window]:
+class _Turns:
+    """Which windows are this process's: whole batches of all windows in a row, taken in turn.
+
+    Args:
+        team: the processes.
+        counts: windows of each video; not needed by one alone.
+    """
+
+    def __init__(self, team: Team, counts: Sequence[int]) -> None:
+        self._team = team
+        self._first = tuple(accumulate(counts, initial=0))
+
+    def has(self, video: int, number: int) -> bool:
+        """Whether this process scores window `number` of `video`."""
+        return self._team.ranks == 1 or self._rank_of(self._first[video] + number) == self._team.rank
+
+    def has_any(self, video: int) -> bool:
+        """Whether it scores any of `video`, which need not be opened otherwise."""
+        if self._team.ranks == 1:
+            return True
+        windows = range(self._first[video], self._first[video + 1])
+        return any(self._rank_of(window) == self._team.rank for window in windows)
+
+    def _rank_of(self, window: int) -> int:
+        return window // _BATCH_CLIPS % self._team.ranks
+
+
+def _window_counts(
+    predictor: Predictor, samples: Sequence[Sample], cache: VideoShelf, views: Views, team: Team
+) -> tuple[int, ...]:
+    """Windows of every video; each process opens its share of them. One alone need not know beforehand."""
+    if team.ranks == 1:
+        return ()
+    with team.together():
+        spec = predictor.card.input.clip
+        mine = [
+            len(tuple(windows(_open(cache, sample).times, spec, views.hop(spec.frames))))
+            for sample in samples[team.rank :: team.ranks]
+        ]
+    parts = team.gather(mine)
+    return tuple(parts[number % team.ranks][number // team.ranks] for number in range(len(samples)))
+
+
+def _windows(
+    predictor: Predictor, samples: Sequence[Sample], cache: VideoShelf, views: Views, turns: _Turns
+) -> Iterator[_Window]:
     spec = predictor.card.input.clip
-    for number, sample in enumerate(samples):
-        video = cache.open(sample.path, start_seconds=sample.start_seconds, end_seconds=sample.end_seconds)
-        for span in windows(video.times, spec, views.hop(spec.frames)):
+    for place, sample in enumerate(samples):
+        if not turns.has_any(place):
+            continue
+        video = _open(cache, sample)
+        for number, span in enumerate(windows(video.times, spec, views.hop(spec.frames))):
+            if not turns.has(place, number):
+                continue
             middle = span.indices[len(span.indices) // 2]
             indices = (middle,) * len(span.indices) if views.still else span.indices
-            yield _Window(number, video.read(indices).data)
+            yield _Window(place, number, video.read(indices).data)
+
+
+def _open(cache: VideoShelf, sample: Sample) -> CachedVideo:
+    return cache.open(sample.path, start_seconds=sample.start_seconds, end_seconds=sample.end_seconds)
