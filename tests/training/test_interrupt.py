@@ -1,4 +1,4 @@
-"""The first Ctrl-C asks, the second interrupts, and afterwards all is as it was."""
+"""The first Ctrl-C or SIGTERM asks, the second interrupts, and afterwards all is as it was."""
 
 import os
 import signal
@@ -54,6 +54,25 @@ def test_the_handler_comes_back_after_an_error():
     with pytest.raises(ValueError, match="lost"):
         fail(before)
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_notice_that_the_machine_is_taken_away_is_a_request_too():
+    before = signal.getsignal(signal.SIGTERM)
+    with StopRequest() as stop:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.requested
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_process_forked_meanwhile_ends_when_told_to():
+    with StopRequest() as stop:
+        child = os.fork()
+        if child == 0:
+            os.kill(os.getpid(), signal.SIGTERM)
+            os._exit(0)  # not reached
+        _, status = os.waitpid(child, 0)
+        assert not stop.requested
+    assert os.WTERMSIG(status) == signal.SIGTERM
 
 
 def test_in_another_thread_ctrl_c_stays_what_it_was():

@@ -1,7 +1,8 @@
-"""Ctrl-C as a request to stop between two steps, so that what is saved is whole."""
+"""Ctrl-C, or notice that the machine is taken away, as a request to stop between two steps: what is saved is whole."""
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from types import FrameType, TracebackType
@@ -11,27 +12,32 @@ __all__ = ["StopRequest"]
 
 
 class StopRequest:
-    """While entered, the first SIGINT only sets `requested`; the second interrupts at once.
+    """While entered, the first SIGINT or SIGTERM only sets `requested`; the second interrupts at once.
 
-    Outside the main thread signals cannot be caught, and Ctrl-C keeps its usual effect there.
+    Clusters send SIGTERM some time before they end a program by force. Outside the main thread signals
+    cannot be caught, and keep their usual effect there.
     """
 
     def __init__(self) -> None:
         self.requested = False
-        self._previous: Any = None
+        self._process = os.getpid()
+        self._previous: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> StopRequest:
         if threading.current_thread() is threading.main_thread():
-            self._previous = signal.signal(signal.SIGINT, self._note)
+            self._previous = {one: signal.signal(one, self._note) for one in (signal.SIGINT, signal.SIGTERM)}
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._previous is not None:
-            signal.signal(signal.SIGINT, self._previous)
+        for one, handler in self._previous.items():
+            signal.signal(one, handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGTERM and os.getpid() != self._process:
+            signal.signal(number, signal.SIG_DFL)  # of a process forked meanwhile, which is to end when it is told to
+            os.kill(os.getpid(), number)
         if self.requested:
             raise KeyboardInterrupt
         self.requested = True
