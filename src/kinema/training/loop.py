@@ -28,7 +28,6 @@ from kinema.training.freezing import describe_phase
 from kinema.training.interrupt import StopRequest
 from kinema.training.optim import set_rate
 from kinema.training.parts import Job, Parts, set_up
-from kinema.training.schedule import learning_rate
 from kinema.training.step import refuse_non_finite
 from kinema.training.validation import describe, validate
 
@@ -58,14 +57,14 @@ def fit(job: Job, fabric: Fabric, *, resume: bool, progress: Progress) -> RunSta
     progress.log(describe_phase(parts.network, job.config))
     board = job.folder.tensorboard(state.epoch) if fabric.is_global_zero else nullcontext()
     with StopRequest() as stop, board as scalars:
-        while state.epoch < job.config.epochs:
+        while state.epoch < parts.timetable.epochs:
             with _told_how_to_go_on(job, progress):
                 _train_epoch(job, parts, state, progress, stop)
             row = _close_epoch(job, parts, state, progress)
             asked = _asked(parts, stop)
             if fabric.is_global_zero:
-                _write(job, parts, state, now=asked or state.epoch == job.config.epochs)
-            progress.log(describe(row, job.config.epochs))
+                _write(job, parts, state, now=asked or state.epoch == parts.timetable.epochs)
+            progress.log(describe(row, parts.timetable.epochs))
             for name, value in asdict(row).items():
                 if scalars is not None and value is not None and name != "epoch":
                     scalars.add_scalar(name, value, row.epoch)
@@ -82,11 +81,11 @@ def _train_epoch(job: Job, parts: Parts, state: RunState, progress: Progress, st
     parts.network.set_epoch(state.epoch)
     parts.model.train()
     batches = iter(parts.feed)
-    ranks = parts.fabric.world_size
-    total = parts.steps * parts.accumulate * min(job.config.batch_size * ranks, len(job.train))
-    with progress.task(f"epoch {state.epoch + 1}/{job.config.epochs}", total, "clips") as task:
+    ranks, steps = parts.fabric.world_size, parts.timetable.steps(state.epoch)
+    total = steps * parts.accumulate * min(job.config.batch_size * ranks, len(job.train))
+    with progress.task(f"epoch {state.epoch + 1}/{parts.timetable.epochs}", total, "clips") as task:
         task.advance(state.clips)
-        while state.step < parts.steps:
+        while state.step < steps:
             _step(job, parts, state, batches, task)
             asked = _asked(parts, stop)
             if parts.fabric.is_global_zero and (asked or parts.clock.due):
@@ -100,7 +99,7 @@ def _step(job: Job, parts: Parts, state: RunState, batches: Iterator[Batch], tas
     """One update of the weights, and its bookkeeping in `state`."""
     began = time.perf_counter()
     config = job.config
-    rate = learning_rate(config, state.epoch + state.step / parts.steps, plateau_factor=parts.plateau.factor)
+    rate = parts.timetable.rate(state.epoch, state.step, plateau_factor=parts.plateau.factor)
     set_rate(parts.optimizer, rate)
     seen: list[int] = []
     for number, batch in enumerate(islice(batches, parts.accumulate)):

@@ -24,7 +24,7 @@ from kinema.training.material import Material, Seat
 from kinema.training.optim import build_optimizer
 from kinema.training.precision import arithmetic
 from kinema.training.run import RunFolder
-from kinema.training.schedule import Plateau
+from kinema.training.schedule import Plateau, Timetable
 from kinema.training.step import Objective, class_weights
 from kinema.transforms.presets import AugmentSpec, TrainTransform
 
@@ -77,6 +77,11 @@ class Parts:
     def steps(self) -> int:
         """Optimizer steps an epoch."""
         return max(1, self.feed.batches // self.accumulate)
+
+    @property
+    def timetable(self) -> Timetable:
+        """How long the run is, and its learning rates."""
+        return Timetable(self.config, self.steps)
 
     @property
     def accumulate(self) -> int:
