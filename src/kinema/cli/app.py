@@ -12,7 +12,7 @@ import sys
 
 import typer
 
-from kinema.cli import data, demo, evaluate, models, predict, train
+from kinema.cli import data, demo, evaluate, models, predict, study, train
 from kinema.cli.render import show_error
 from kinema.core.errors import KinemaError
 from kinema.core.version import __version__
@@ -31,6 +31,7 @@ app.command("demo")(demo.demo)
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("predict")(predict.predict)
+app.command("study")(study.study)
 app.add_typer(models.app, name="models")
 app.add_typer(data.app, name="data")
 

@@ -55,7 +55,7 @@ class Estimate:
         return f"{self.value:.{digits}f} [{self.low:.{digits}f}, {self.high:.{digits}f}]"
 
 
-def wilson(successes: int, n: int) -> Estimate:
+def wilson(successes: float, n: int) -> Estimate:
     """The share `successes / n` with Wilson's 95 % score interval (Wilson 1927), which holds for small n and near 1.
 
     Raises:

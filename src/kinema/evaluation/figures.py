@@ -2,7 +2,7 @@
 
 Figures take their colours and fonts from the page they stand in, through CSS variables (`--ink`,
 `--muted`, `--line`, `--paper`, `--c0` to `--c5`), so one figure serves light, dark and print.
-matplotlib knows no variables: each colour here is a placeholder that `_svg` exchanges for one.
+matplotlib knows no variables: each colour here is a placeholder that `as_svg` exchanges for one.
 """
 
 from __future__ import annotations
@@ -30,7 +30,22 @@ from kinema.inference.aggregate import timeline
 from kinema.inference.events import EventRule, Segment, event_classes
 from kinema.inference.result import Event, Prediction, label_or_none
 
-__all__ = ["Curve", "Run", "ScoreLine", "Stretch", "Timeline", "draw_confusion", "draw_panel", "draw_timeline"]
+__all__ = [
+    "DASHES",
+    "MUTED",
+    "SERIES",
+    "STYLE",
+    "Curve",
+    "Run",
+    "ScoreLine",
+    "Stretch",
+    "Timeline",
+    "as_svg",
+    "draw_confusion",
+    "draw_panel",
+    "draw_timeline",
+    "panel_names",
+]
 
 INK, MUTED, LINE, PAPER = "#fe0101", "#fe0102", "#fe0103", "#fe0104"
 SERIES = ("#fe0110", "#fe0111", "#fe0112", "#fe0113", "#fe0114", "#fe0115")
@@ -227,7 +242,7 @@ def draw_panel(name: str, runs: Sequence[Run]) -> str:
         handles = _legend(drawn)
         if handles:
             axes.legend(handles=handles, ncols=2 if len(handles) > 3 else 1)
-        return _svg(figure, f"{name} for each epoch")
+        return as_svg(figure, f"{name} for each epoch")
 
 
 def panel_names(runs: Sequence[Run]) -> tuple[str, ...]:
@@ -261,7 +276,7 @@ def draw_confusion(metrics: Metrics) -> str:
         axes.tick_params(length=0, labelcolor=INK)
         axes.xaxis.set(ticks_position="top", label_position="top")
         _name_classes(axes, metrics, count)
-        return _svg(figure, f"confusion matrix, {metrics.level} level: rows are the truth, columns the prediction")
+        return as_svg(figure, f"confusion matrix, {metrics.level} level: rows are the truth, columns the prediction")
 
 
 def draw_timeline(video: Timeline) -> str:
@@ -293,7 +308,7 @@ def draw_timeline(video: Timeline) -> str:
         last = beneath[0] if beneath else scores
         last.tick_params(labelbottom=True)
         last.set_xlabel("seconds")
-        return _svg(figure, f"scores over time: {video.title}")
+        return as_svg(figure, f"scores over time: {video.title}")
 
 
 def _legend(drawn: Sequence[tuple[int, Run, Curve]]) -> list[Line2D]:
@@ -358,7 +373,7 @@ def _shortened(name: str, longest: int = 18) -> str:
     return name if len(name) <= longest else name[: longest - 1] + "…"
 
 
-def _svg(figure: Figure, description: str) -> str:
+def as_svg(figure: Figure, description: str) -> str:
     """The figure as an <svg> element that scales with the page and takes its colours and font."""
     written = StringIO()
     with warnings.catch_warnings():

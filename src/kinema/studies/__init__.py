@@ -1,0 +1,1 @@
+"""Studies: grids of trainings, run by as many processes and machines as there are, told as a paper's tables."""

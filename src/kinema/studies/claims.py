@@ -1,0 +1,230 @@
+"""Who trains which run, told by files, so that processes of several machines share a folder and train no run twice.
+
+A claim is a file `NAME.N` in the folder of claims, made in the one way that is atomic on every file
+system, NFS included: create it only if it is not there. The highest N is the claim that counts. Its
+owner touches it every `BEAT_SECONDS`; it may be taken over, by making `NAME.N+1`, once its process is
+known to be dead (on the same machine), or it was not touched for `EXPIRY_SECONDS`. Numbers only grow
+while a run is not finished, so of two that would take over one wins, and an owner that was
+suspended and comes back sees a higher number and stops.
+
+Ages are read against a file that the reader touches itself: the clock of the file server tells both
+times, and clocks of machines may differ.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import socket
+import threading
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+
+__all__ = ["Claim", "Claims", "Owner"]
+
+BEAT_SECONDS = 15.0
+EXPIRY_SECONDS = 180.0
+MOST_DEATHS = 3
+
+
+@dataclass(frozen=True)
+class Owner:
+    """A process.
+
+    Attributes:
+        host: the machine's name, for people.
+        machine: what tells its processes apart from those of every other: a boot, and a container.
+        pid: of the process.
+        started: when the process began, by its machine's count; None where that is not told.
+    """
+
+    host: str
+    machine: str
+    pid: int
+    started: str | None
+
+    @classmethod
+    def me(cls) -> Owner:
+        """This process."""
+        return cls(socket.gethostname(), _machine(), os.getpid(), _start_of(os.getpid()))
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether this process is known to be gone: only ever said of this machine's own."""
+        if self.machine != _machine():
+            return False
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return True
+        except PermissionError:
+            return False
+        return self.started is not None and _start_of(self.pid) not in (None, self.started)
+
+
+@dataclass(frozen=True)
+class _Held:
+    """A claim file as it was read; `owner` is None where it was let go, or holds nothing yet."""
+
+    number: int
+    path: Path
+    owner: Owner | None
+    released: bool
+    seconds_old: float
+
+
+class Claims:
+    """The claims of one study.
+
+    Args:
+        folder: where they lie; made when needed.
+        expiry_seconds: how long an owner elsewhere may stay silent.
+    """
+
+    def __init__(self, folder: Path, *, expiry_seconds: float = EXPIRY_SECONDS) -> None:
+        self.folder = folder
+        self.expiry_seconds = expiry_seconds
+
+    def claim(self, name: str) -> Claim | None:
+        """Take `name`, or None where another holds it."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        held = self._held(name)
+        number = held.number if held else 0
+        if held is not None and not (held.released or self._may_be_taken(held)):
+            return None
+        path = self.folder / f"{name}.{number + 1}"
+        try:
+            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        except FileExistsError:
+            return None
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(asdict(Owner.me()), file)
+        return Claim(self, name, number + 1)
+
+    def holder(self, name: str) -> Owner | None:
+        """Who holds `name` now; None where nobody does, or its owner is dead or silent."""
+        held = self._held(name)
+        return None if held is None or held.released or self._may_be_taken(held) else held.owner
+
+    def deaths(self, name: str) -> int:
+        """How many owners of `name` in a row did not live to let it go, before the one that holds it now."""
+        count = 0
+        for number in range(self._highest(name) - 1, 0, -1):
+            held = self._read(name, number)
+            if held is None or held.released:
+                break
+            count += 1
+        return count
+
+    def forget(self, name: str) -> None:
+        """Remove all claims of a run that is finished for good."""
+        for path in self._files(name):
+            path.unlink(missing_ok=True)
+
+    def _may_be_taken(self, held: _Held) -> bool:
+        # An empty file is one whose owner is just writing it, or died before it could.
+        dead = held.owner is not None and held.owner.is_dead
+        return dead or held.seconds_old > self.expiry_seconds
+
+    def _held(self, name: str) -> _Held | None:
+        number = self._highest(name)
+        return self._read(name, number) if number else None
+
+    def _highest(self, name: str) -> int:
+        return max((int(path.name.rpartition(".")[2]) for path in self._files(name)), default=0)
+
+    def _files(self, name: str) -> list[Path]:
+        found = (path for path in self.folder.iterdir() if path.name.startswith(f"{name}."))
+        return [path for path in found if path.name[len(name) + 1 :].isdecimal()]
+
+    def _read(self, name: str, number: int) -> _Held | None:
+        path = self.folder / f"{name}.{number}"
+        try:
+            with path.open(encoding="utf-8") as file:  # opened, since NFS tells old times of what is only looked at
+                text, touched = file.read(), os.fstat(file.fileno()).st_mtime
+        except FileNotFoundError:
+            return None
+        try:
+            content = json.loads(text)
+            owner = Owner(**content) if content else None
+        except (ValueError, TypeError):
+            content, owner = None, None
+        return _Held(number, path, owner, content == {}, self._now() - touched)
+
+    def _now(self) -> float:
+        """The time of the file server."""
+        probe = self.folder / f".clock-{os.getpid()}-{secrets.token_hex(4)}"
+        probe.touch()
+        try:
+            return probe.stat().st_mtime
+        finally:
+            probe.unlink(missing_ok=True)
+
+
+class Claim:
+    """A claim that this process holds. While entered it is kept alive; leaving lets it go."""
+
+    def __init__(self, claims: Claims, name: str, number: int) -> None:
+        self.name = name
+        self.path = claims.folder / f"{name}.{number}"
+        self._claims = claims
+        self._number = number
+        self._leave = threading.Event()
+        self._lost = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    @property
+    def lost(self) -> bool:
+        """Whether another has taken it over, as from an owner that was suspended for long."""
+        return self._lost.is_set()
+
+    def keep_alive(self, on_lost: Callable[[], None], *, beat_seconds: float = BEAT_SECONDS) -> Claim:
+        """Touch the file from now on; call `on_lost`, from another thread, should it be taken over."""
+        self._thread = threading.Thread(target=self._beat, args=(on_lost, beat_seconds), daemon=True)
+        self._thread.start()
+        return self
+
+    def __enter__(self) -> Claim:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._leave.set()
+        if self._thread is not None:
+            self._thread.join()
+        if not self.lost and self.path.exists():
+            self.path.write_text("{}", encoding="utf-8")
+
+    def _beat(self, on_lost: Callable[[], None], seconds: float) -> None:
+        while not self._leave.wait(seconds):
+            try:
+                os.utime(self.path)
+                taken = self._claims._highest(self.name) > self._number  # noqa: SLF001 - of one piece with Claims
+            except OSError:
+                continue  # a server that is away for a moment; if for long, others may take over, as they should
+            if taken:
+                self._lost.set()
+                on_lost()
+                return
+
+
+def _machine() -> str:
+    """What tells this machine's processes: the boot of its kernel and the space its process numbers are of."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
+    except OSError:
+        return socket.gethostname()
+
+
+def _start_of(pid: int) -> str | None:
+    """When a process of this machine began, in its own count; None where the system does not tell."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    return text.rpartition(")")[2].split()[19]

@@ -1,0 +1,242 @@
+"""Several processes of this machine on one study, and what a person sees of it."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import queue
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
+from types import FrameType
+from typing import Any
+
+from kinema.core.errors import UsageError
+from kinema.core.progress import Progress, Task
+from kinema.studies.folder import StudyFolder, failure, seconds_of, standing
+from kinema.studies.grid import Grid
+from kinema.studies.results import answer_of
+from kinema.studies.work import News, earlier_failures, unfinished, work
+
+__all__ = ["Course", "run_study"]
+
+_LOOK_SECONDS = 2.0
+_ADOPTION_SECONDS = 3.0
+
+
+@dataclass(frozen=True)
+class Course:
+    """How a call ended.
+
+    Attributes:
+        done: runs and pretrainings that are finished, here or elsewhere, now or before.
+        failed: the error of each that failed.
+        missing: those that could not be run, such as for want of a pretraining that failed.
+    """
+
+    done: tuple[str, ...]
+    failed: Mapping[str, str]
+    missing: tuple[str, ...]
+
+
+def run_study(grid: Grid, *, workers: int, progress: Progress) -> Course:
+    """Run what is left of a study.
+
+    Args:
+        grid: the study, checked.
+        workers: processes on this machine; one: this process itself.
+        progress: where bars and lines go.
+
+    Raises:
+        UsageError: runs in the folder have other settings.
+        KeyboardInterrupt: Ctrl-C; what was being trained is saved.
+    """
+    StudyFolder(grid.out).begin(grid)
+    earlier = earlier_failures(grid.all)
+    done = sum(standing(run) == "done" for run in grid.all)
+    if done:
+        progress.log(f"{done} of {len(grid.all)} runs are finished already")
+    with progress.task("runs", len(grid.all), "runs", done) as task:
+        show = _Show(grid, task, progress, workers)
+        try:
+            if workers == 1:
+                work(grid, earlier, tell=show.tell, progress=progress)
+            else:
+                _in_processes(grid, earlier, workers, show)
+        except KeyboardInterrupt:
+            left = len(unfinished(grid.all, earlier))
+            progress.log(f"stopped, {left} of {len(grid.all)} runs are left; the same command goes on with them")
+            raise
+        show.count()
+    return course_of(grid)
+
+
+def course_of(grid: Grid) -> Course:
+    """How the runs stand now."""
+    stand = {run.name: standing(run) for run in grid.all}
+    errors = {run.name: failed.error for run in grid.all if (failed := failure(run)) and stand[run.name] != "done"}
+    missing = [name for name, how in stand.items() if how != "done" and name not in errors]
+    return Course(tuple(name for name, how in stand.items() if how == "done"), errors, tuple(missing))
+
+
+class _Show:
+    """The bar of the grid and a line for each run."""
+
+    def __init__(self, grid: Grid, task: Task, progress: Progress, workers: int) -> None:
+        self._runs = {run.name: run for run in grid.all}
+        self._task = task
+        self._progress = progress
+        self._workers = workers
+        self._counted = {name for name, run in self._runs.items() if standing(run) == "done"}
+        self._seconds: list[float] = []
+        self._at_work: dict[str, None] = {}
+
+    def tell(self, news: News) -> None:
+        """Show what happened."""
+        if news.kind == "began":
+            self._at_work[news.run] = None
+        else:
+            self._at_work.pop(news.run, None)
+        if news.kind == "failed":
+            self._progress.log(f"{news.run}: failed: {news.error}")
+        if news.kind == "done":
+            self._seconds.append(news.seconds)
+        self.count()
+
+    def count(self) -> None:
+        """Take in all runs that are finished by now, other machines' too."""
+        for name, run in self._runs.items():
+            if name not in self._counted and standing(run) == "done":
+                self._counted.add(name)
+                self._task.advance(1)
+                figure = "" if run.pretrains else f"{answer_of(run)}  "
+                self._progress.log(
+                    f"{len(self._counted)}/{len(self._runs)}  {name}  {figure}{seconds_of(run):.0f} s{self._left()}"
+                )
+        self._task.advance(0, note=", ".join(self._at_work))
+
+    def _left(self) -> str:
+        left = len(self._runs) - len(self._counted)
+        if not left or not self._seconds:
+            return ""
+        minutes = sum(self._seconds) / len(self._seconds) * left / self._workers / 60
+        return f"; about {minutes / 60:.1f} h left" if minutes > 90 else f"; about {minutes:.0f} min left"
+
+
+def _in_processes(grid: Grid, earlier: Mapping[str, int], workers: int, show: _Show) -> None:
+    context = multiprocessing.get_context("spawn")  # a fork would share what torch has begun
+    news: Any = context.Queue()
+    processes = []
+    for number in range(workers):
+        # Not daemons, which may have no children: a run may have processes that read its clips.
+        process = context.Process(target=_worker, args=(grid, dict(earlier), news), daemon=False)
+        with _environment(_share(number, workers)):
+            process.start()
+        processes.append(process)
+    with _Stopper(processes) as stopper:
+        while any(process.is_alive() for process in processes):
+            _hear(news, show)
+    _hear_all(news, show)
+    if stopper.asked:
+        raise KeyboardInterrupt
+    killed = [process for process in processes if process.exitcode]
+    if killed and unfinished(grid.all, earlier):
+        raise UsageError(
+            f"{len(killed)} of {workers} processes ended before the study did (exit codes "
+            f"{', '.join(str(process.exitcode) for process in killed)})",
+            allowed="processes that are left alone, with memory for each",
+            next_step="run the same command again, with fewer --workers",
+        )
+
+
+def _hear(news: Any, show: _Show) -> None:
+    try:
+        show.tell(news.get(timeout=_LOOK_SECONDS))
+    except queue.Empty:
+        show.count()
+
+
+def _hear_all(news: Any, show: _Show) -> None:
+    with suppress(queue.Empty):
+        while True:
+            show.tell(news.get_nowait())
+
+
+class _Stopper:
+    """While entered, Ctrl-C and SIGTERM are handed on to the processes, and this one waits for them.
+
+    They are in process groups of their own: a terminal sends Ctrl-C to a whole group, and twice would
+    mean to leave at once.
+    """
+
+    def __init__(self, processes: Sequence[BaseProcess]) -> None:
+        self.asked = 0
+        self._processes = processes
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> _Stopper:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._hand_on)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _hand_on(self, number: int, frame: FrameType | None) -> None:
+        self.asked += 1
+        for process in self._processes:
+            if process.is_alive() and process.pid is not None:
+                os.kill(process.pid, signal.SIGINT if self.asked <= 2 else signal.SIGKILL)
+
+
+def _worker(grid: Grid, earlier: Mapping[str, int], news: Any) -> None:
+    """What a process does."""
+    os.setpgrp()
+    _leave_with(os.getppid())
+    try:
+        work(grid, earlier, tell=news.put)
+    except KeyboardInterrupt:
+        return
+
+
+def _leave_with(parent: int) -> None:
+    """Stop, as by Ctrl-C, once the process that began this one is gone."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(_ADOPTION_SECONDS)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _share(number: int, workers: int) -> dict[str, str]:
+    """The variables of one process of several: its threads, and a GPU where there are any."""
+    import torch  # noqa: PLC0415 - asks for the GPUs without using one
+
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    share = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads))}
+    if gpus := torch.cuda.device_count():
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(gpus)))).split(",")
+        share["CUDA_VISIBLE_DEVICES"] = visible[number % len(visible)]
+    return share
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
