@@ -56,8 +56,8 @@ def test_manifests_may_lead_elsewhere_only_where_that_is_allowed(kinema_command,
 
 def test_the_commands_are_those_documented():
     assert {" ".join(words) for words in COMMANDS} == {
-        "demo", "train", "study", "evaluate", "predict", "models list", "models show", "models convert", "models download",
-        "models publish", "data check", "data pack", "data split", "data import",
+        "demo", "train", "evaluate", "predict", "models list", "models show", "models convert", "models download",
+        "models publish", "study", "data check", "data pack", "data split", "data import",
         "data export", "data flow", "data frames", "data merge",
     }  # fmt: skip
 

@@ -103,6 +103,22 @@ def test_a_finished_run_resumes_to_its_figures(kinema_command, few, tmp_path):
     assert "resumed after 1 epochs" in again.err
 
 
+def test_a_repeated_command_begins_then_goes_on(kinema_command, few, tmp_path):
+    command = ("train", few, *SMALL, "--out", tmp_path / "run", "--resume-or-begin", "--json")
+    first, again = kinema_command(*command), kinema_command(*command)
+    assert (first.code, again.code) == (0, 0), again.err
+    assert "resumed" not in first.err
+    assert "resumed after 1 epochs" in again.err
+    assert json.loads(again.out)["test"] == json.loads(first.out)["test"]
+
+
+def test_a_repeated_command_with_another_setting_is_refused(kinema_command, tiny_run):
+    ran = kinema_command("train", "--recipe", tiny_run / "config.yaml", "--out", tiny_run, "--resume-or-begin",
+                         "--epochs", 7)  # fmt: skip
+    assert (ran.code, ran.out) == (2, "")
+    assert f"epochs = 7, but the run in {tiny_run} was begun with 1" in ran.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
@@ -127,7 +143,7 @@ def test_mistakes_are_told_on_stderr_before_anything_is_written(
 
 
 def test_resuming_takes_no_other_setting(kinema_command, tiny_run):
-    for arguments in (["--epochs", 5], ["--out", "elsewhere"], ["--set", "lr=3"]):
+    for arguments in (["--epochs", 5], ["--out", "elsewhere"], ["--set", "lr=3"], ["--resume-or-begin"]):
         ran = kinema_command("train", "--resume", tiny_run, *arguments)
         assert (ran.code, ran.out) == (2, "")
         assert "beside --resume" in ran.err

@@ -15,6 +15,7 @@ __all__ = ["train"]
 _DATA_HELP = "Folder of class folders, manifest, or packed data (its folder, index.json or URL)."
 _WEIGHTS_HELP = "Start from a weights file, or a name of `kinema models list --weights`."
 _FROM_HELP = "First stage to be trained, of `kinema models show`, or head; all before it stay as they are."
+_REPEATED_HELP = "Go on with the run in --out if one lies there: for commands that torchrun or Slurm repeats."
 _SPLIT_HELP = "What is kept together: auto, column, group or random. [auto]"
 
 
@@ -39,6 +40,7 @@ def train(
     ] = None,
     assign: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting.")] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder. [runs/DATA-MODEL]")] = None,
+    repeated: Annotated[bool | None, typer.Option("--resume-or-begin", help=_REPEATED_HELP)] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with this run folder; takes no other setting.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="End with one JSON object on stdout.")] = False,
 ) -> None:
@@ -59,9 +61,11 @@ def train(
     )  # fmt: skip
     with bars() as progress:
         if resume is None:
-            outcome = begin(given, recipe=recipe, assignments=assign or [], out=out, progress=progress)
+            outcome = begin(
+                given, recipe=recipe, assignments=assign or [], out=out, repeated=bool(repeated), progress=progress
+            )
         else:
-            others = {**given, **_given(recipe=recipe, set=assign, out=out)}
+            others = {**given, **_given(recipe=recipe, set=assign, out=out, resume_or_begin=repeated)}
             outcome = go_on(resume, others, progress=progress)
     if not outcome.main:
         return  # the first process speaks for all

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -36,7 +37,7 @@ from kinema.training.curves import as_run
 from kinema.training.freezing import plan_phases
 from kinema.training.loop import fit
 from kinema.training.parts import Job
-from kinema.training.processes import connect
+from kinema.training.processes import connect, describe_group, group_errors, is_first, require_same
 from kinema.training.recipe import DEFAULT_RECIPE, load_recipe, make_config, parse_assignments
 from kinema.training.run import RunFolder
 from kinema.training.source import Division, Source, address_of, name_of, plan
@@ -83,6 +84,7 @@ def begin(
     recipe: Path | None = None,
     assignments: Sequence[str] = (),
     out: Path | None = None,
+    repeated: bool = False,
     progress: Progress | None = None,
 ) -> Outcome:
     """Train as the command line asks.
@@ -93,11 +95,15 @@ def begin(
             neither it nor a model nor weights are given.
         assignments: `key=value` texts.
         out: the run folder; `runs/DATA-MODEL` unless given.
+        repeated: go on with the run in that folder where these settings began one, as those do who give one
+            command again and again.
         progress: where bars and lines go.
 
     Raises:
-        UsageError: a field given twice with different values, unknown, out of range, or no data.
+        UsageError: a field given twice with different values, unknown, out of range, or no data; or the run
+            that is to be repeated was begun with others.
     """
+    progress = progress if is_first(os.environ) else None
     assigned = parse_assignments(list(assignments))
     for key in assigned.keys() & settings.keys():
         if str(assigned[key]) != str(settings[key]):
@@ -123,7 +129,9 @@ def begin(
     if recipe is not None and progress is not None:
         progress.log(f"settings from the recipe {recipe}")
     folder = out or Path("runs") / f"{name_of(config.data)}-{config.model}"
-    return train(config, folder, progress=progress)
+    if repeated:
+        config = _as_begun(config, folder)
+    return train(config, folder, repeated=repeated, progress=progress)
 
 
 def resume(folder: Path, others: Mapping[str, Any], *, progress: Progress | None = None) -> Outcome:
@@ -155,19 +163,28 @@ def resume(folder: Path, others: Mapping[str, Any], *, progress: Progress | None
     return train(config, folder, resumed=True, progress=progress)
 
 
-def train(config: TrainConfig, out: Path, *, resumed: bool = False, progress: Progress | None = None) -> Outcome:
+def train(
+    config: TrainConfig,
+    out: Path,
+    *,
+    resumed: bool = False,
+    repeated: bool = False,
+    progress: Progress | None = None,
+) -> Outcome:
     """Train, test and report, once or fold by fold as `config` says.
 
     Args:
         config: the settings.
-        out: the run folder; must not hold a run unless `resumed`.
+        out: the run folder; must not hold a run unless `resumed` or `repeated`.
         resumed: go on with the run in it.
+        repeated: go on with the run in it if there is one, else begin it.
         progress: where bars and lines go.
 
     Raises:
         KinemaError: of whichever part cannot go on; what was written so far can be resumed.
     """
     began = time.perf_counter()
+    progress = progress if is_first(os.environ) else None
     # Mistakes are told before anything is written: the network fits its input, the data set is split.
     with torch.device("meta"):
         network = create_model(config.model, 1, config.input_spec.channels, **config.model_options)
@@ -179,25 +196,31 @@ def train(config: TrainConfig, out: Path, *, resumed: bool = False, progress: Pr
     folder = RunFolder(out)
     fabric = connect(config)
     shown = progress if progress and fabric.is_global_zero else Silent()
-    with fabric.rank_zero_first():
-        if fabric.is_global_zero and not resumed:
-            folder.begin()
-        source = planned.read(shown)
-    if fabric.is_global_zero:
-        found = {
-            "data": address_of(config.data),
-            "data_sha256": planned.sha256,
-            "weights": _anywhere(asked.weights),
-        }
-        config.model_copy(update=found).write(folder.config)
-    bench = _Bench(config, source, fabric, shown)
-    if config.folds is None:
+    with group_errors(fabric):
+        if repeated:
+            resumed = fabric.broadcast(folder.config.exists())  # as the first process finds it, before it writes there
+        with fabric.rank_zero_first():
+            if fabric.is_global_zero and not resumed:
+                folder.begin()
+            source = planned.read(shown)
+        if fabric.is_global_zero:
+            found = {
+                "data": address_of(config.data),
+                "data_sha256": planned.sha256,
+                "weights": _anywhere(asked.weights),
+            }
+            config.model_copy(update=found).write(folder.config)
+        if fabric.world_size > 1:
+            shown.log(describe_group(fabric, config))
+            require_same(fabric, "the data set", source.fingerprint, next_step="give every machine the same data")
+            require_same(fabric, "kinema", __version__, next_step="install one version on every machine")
+        bench = _Bench(config, source, fabric, shown)
+        if config.folds is not None:
+            return _cross_validate(bench, folder, resumed=resumed, began=began)
         result = bench.run(source.divisions[0], folder, resumed=resumed)
-        report = None if result.test is None else folder.report
-        seconds = time.perf_counter() - began
-        main = fabric.is_global_zero
-        return Outcome(out, (folder.best,), result.test, report, (result.course,), seconds, main=main)
-    return _cross_validate(bench, folder, resumed=resumed, began=began)
+    report = None if result.test is None else folder.report
+    seconds = time.perf_counter() - began
+    return Outcome(out, (folder.best,), result.test, report, (result.course,), seconds, main=fabric.is_global_zero)
 
 
 @dataclass(frozen=True)
@@ -335,11 +358,28 @@ def _cross_validate(bench: _Bench, folder: RunFolder, *, resumed: bool, began: f
     return Outcome(folder.path, tuple(weights), pooled, folder.report, tuple(courses), seconds)
 
 
+def _as_begun(config: TrainConfig, folder: Path) -> TrainConfig:
+    """The settings that a run in `folder` was begun with, where there is one and they are those of `config`."""
+    written = RunFolder(folder).config
+    if not written.exists():
+        return config
+    begun = make_config(load_recipe(written))
+    for key, value in begun.model_dump(exclude={"data_sha256"}).items():
+        asked = _as_written(key, getattr(config, key))
+        if asked != value:
+            raise UsageError(
+                f"{key} = {asked}, but the run in {folder} was begun with {value}",
+                allowed=f"the settings in {written}",
+                next_step="leave the setting as it was, or begin another run with --out",
+            )
+    return begun
+
+
 def _as_written(key: str, value: Any) -> Any:
     """A setting as config.yaml has it."""
     if key == "data":
         return address_of(str(value))
-    if key == "weights":
+    if key == "weights" and value is not None:
         return _anywhere(str(value))
     return value.absolute() if isinstance(value, Path) else value
 

@@ -28,6 +28,7 @@ from kinema.training.freezing import describe_phase
 from kinema.training.interrupt import StopRequest
 from kinema.training.optim import set_rate
 from kinema.training.parts import Job, Parts, set_up
+from kinema.training.processes import require_same
 from kinema.training.step import refuse_non_finite
 from kinema.training.validation import describe, validate
 
@@ -53,6 +54,8 @@ def fit(job: Job, fabric: Fabric, *, resume: bool, progress: Progress) -> RunSta
         state = load_state(job.folder.state, parts.network, parts.optimizer)
         parts.plateau.restore(state.plateau)
         progress.log(f"resumed after {state.epoch} epochs and {state.step} steps")
+    shared = "put the run folder where all machines see it"
+    require_same(fabric, "the state resumed from, in epochs and steps,", (state.epoch, state.step), next_step=shared)
     parts.enter_epoch(state.epoch)
     progress.log(describe_phase(parts.network, job.config))
     board = job.folder.tensorboard(state.epoch) if fabric.is_global_zero else nullcontext()

@@ -19,6 +19,7 @@ from kinema.inference.predictor import choose_device
 from kinema.training.config import TrainConfig
 from kinema.training.meeting import join_group
 from kinema.training.precision import arithmetic
+from kinema.training.team import TrainingTeam
 
 __all__ = ["connect", "describe_group", "group_errors", "is_first", "require_same"]
 
@@ -85,10 +86,7 @@ def require_same(fabric: Fabric, what: str, value: Any, *, next_step: str) -> No
     Raises:
         TrainingError: they differ.
     """
-    if fabric.world_size == 1:
-        return
-    values: list[Any] = [None] * fabric.world_size
-    torch.distributed.all_gather_object(values, value)
+    values = TrainingTeam(fabric).gather(value)
     strangers = [rank for rank, other in enumerate(values) if other != values[0]]
     if strangers:
         raise TrainingError(
