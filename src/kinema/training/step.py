@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from kinema.core.errors import TrainingError
 from kinema.datasets.loader import Batch
+from kinema.transforms.portion import Portion
 from kinema.transforms.presets import TrainTransform
 
 __all__ = ["Objective", "StepResult", "class_weights", "refuse_non_finite"]
@@ -47,11 +48,27 @@ class Objective:
     mixup: float
     weights: torch.Tensor | None
 
-    def __call__(self, model: nn.Module, batch: Batch, device: torch.device, rng: np.random.Generator) -> StepResult:
-        """Score `batch` on `device`; all randomness comes from `rng`."""
+    def __call__(
+        self,
+        model: nn.Module,
+        batch: Batch,
+        device: torch.device,
+        rng: np.random.Generator,
+        portion: Portion | None = None,
+    ) -> StepResult:
+        """Score `batch` on `device`.
+
+        Args:
+            model: gives logits (N, K).
+            batch: N clips.
+            device: where to compute.
+            rng: all randomness comes from it; the same in all micro-batches and processes of a step.
+            portion: which clips of the step these are; all of it unless given. What changes single clips
+                follows from their place in the step; partners are drawn within the batch.
+        """
         generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
         targets = batch.targets.to(device, non_blocking=True)
-        clips = self.transform.batch(batch.clips.to(device, non_blocking=True), generator)
+        clips = self.transform.batch(batch.clips.to(device, non_blocking=True), generator, portion)
         share, partner = self._draw_partners(len(batch), rng)
         if share < 1:
             clips = share * clips + (1 - share) * clips[partner.to(device)]

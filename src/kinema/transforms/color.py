@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
+from kinema.transforms.portion import Portion
+
 __all__ = ["Jitter", "adjust_brightness", "adjust_contrast", "adjust_hue", "adjust_saturation", "jitter", "luma"]
 
 _BT601 = (0.299, 0.587, 0.114)
@@ -50,6 +52,10 @@ class Jitter:
             saturation=within(1, saturation).clamp(min=0),
             hue=within(0, hue),
         )
+
+    def of(self, portion: Portion, clips: int) -> Jitter:
+        """Of changes drawn for a whole step those of a batch of `clips` clips."""
+        return Jitter(*(portion.take(factors, clips) for factors in vars(self).values()))
 
 
 def jitter(clips: torch.Tensor, change: Jitter) -> torch.Tensor:

@@ -16,6 +16,7 @@ from kinema.core.errors import DataError, UsageError
 from kinema.core.spec import InputSpec
 from kinema.transforms.color import Jitter, jitter
 from kinema.transforms.functional import crop_resize, flip, normalise, require_frames, to_model_axes
+from kinema.transforms.portion import Portion
 from kinema.transforms.spatial import Box, center_box, corner_box, random_resized_box
 
 __all__ = ["AugmentSpec", "Crop", "EvalTransform", "TrainTransform"]
@@ -133,27 +134,29 @@ class TrainTransform:
         """
         return crop_resize(frames, self._box(frames, rng), self.input.size_px)
 
-    def batch(self, batch: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    def batch(self, batch: torch.Tensor, generator: torch.Generator, portion: Portion | None = None) -> torch.Tensor:
         """uint8 (N, T, C, S, S) to float32 (N, C', T', S, S): flipped, jittered, normalised, on its own device.
 
         Args:
             batch: clips that `clip` gave.
             generator: the source of chance; on the CPU, it gives the same on every device.
+            portion: which clips of a step these are; all of it unless given.
         """
-        count = len(batch)
-        flipped = torch.rand(count, generator=generator, device=generator.device) < self.augment.flip
+        count, share = len(batch), portion or Portion(len(batch))
+        flips = torch.rand(share.whole, generator=generator, device=generator.device) < self.augment.flip
+        flipped = share.take(flips, count)
         clips = to_model_axes(flip(batch, flipped, flow_channel=self.input.flow_channel))
         if self.augment.jitters:
             strengths = self.augment
             change = Jitter.draw(
-                count,
+                share.whole,
                 brightness=strengths.brightness,
                 contrast=strengths.contrast,
                 saturation=strengths.saturation,
                 hue=strengths.hue,
                 generator=generator,
             )
-            clips = jitter(clips, change)
+            clips = jitter(clips, change.of(share, count))
         return normalise(clips, self.input)
 
     def _box(self, frames: torch.Tensor, rng: np.random.Generator) -> Box:
