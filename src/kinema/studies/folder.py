@@ -24,7 +24,18 @@ from kinema.core.version import __version__
 from kinema.studies.grid import Grid, RunPlan
 from kinema.training.config import TrainConfig
 
-__all__ = ["Failure", "Standing", "StudyFolder"]
+__all__ = [
+    "Failure",
+    "Standing",
+    "StudyFolder",
+    "drop_spent",
+    "failure",
+    "seconds_of",
+    "standing",
+    "write_done",
+    "write_failure",
+    "write_planned",
+]
 
 Standing: TypeAlias = Literal["done", "failed", "begun", "waiting"]
 
@@ -92,6 +103,14 @@ def write_done(run: RunPlan, seconds: float) -> None:
     """Say that it is finished; the last thing that is written of a run."""
     (run.folder / "failure.json").unlink(missing_ok=True)
     _write(run.folder / "done.json", {"seconds": seconds, **_circumstances()})
+
+
+def drop_spent(run: RunPlan, *, keep_weights: bool) -> None:
+    """Remove what a finished run needs no more, which for a grid of large networks fills disks."""
+    spent = ["state.pt", "last.safetensors", *([] if keep_weights or run.pretrains else ["best.safetensors"])]
+    for name in spent:
+        for path in (run.folder / name, *run.folder.glob(f"fold-*/{name}")):
+            path.unlink(missing_ok=True)
 
 
 def write_failure(run: RunPlan, error: str) -> None:

@@ -128,6 +128,7 @@ class Study(_Part):
         axes: levels by axis; a level is settings, or the value of the setting that the axis is named after.
         overrides: settings where levels meet.
         leave_out: combinations of levels that are not run.
+        keep_weights: whether finished runs keep their best weights; those of pretrainings are kept always.
         baseline: level by axis that paired tests compare with.
         tables: to be made.
         figures: to be drawn.
@@ -141,6 +142,7 @@ class Study(_Part):
     axes: dict[str, Annotated[dict[str, Any], BeforeValidator(_levels), Field(min_length=1)]] = Field(min_length=1)
     overrides: tuple[Override, ...] = ()
     leave_out: tuple[Where, ...] = ()
+    keep_weights: bool = True
     baseline: dict[str, Annotated[str, BeforeValidator(_name)]] = Field(default_factory=dict)
     tables: tuple[TablePlan, ...] = ()
     figures: tuple[FigurePlan, ...] = ()

@@ -17,7 +17,7 @@ import torch
 from kinema.core.errors import DataError, KinemaError
 from kinema.core.progress import Progress, Silent, Task
 from kinema.studies.claims import MOST_DEATHS, Claim, Claims
-from kinema.studies.folder import StudyFolder, failure, standing, write_done, write_failure, write_planned
+from kinema.studies.folder import StudyFolder, drop_spent, failure, standing, write_done, write_failure, write_planned
 from kinema.studies.grid import Grid, RunPlan
 from kinema.training.experiment import Outcome, train
 
@@ -109,6 +109,7 @@ def _attempt(
         tell(News("began", run.name))
         tell(_train(run, claim, progress))
     if standing(run) == "done":
+        drop_spent(run, keep_weights=grid.study.keep_weights)
         claims.forget(run.name)
     return True
 
