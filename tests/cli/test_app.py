@@ -58,7 +58,7 @@ def test_the_commands_are_those_documented():
     assert {" ".join(words) for words in COMMANDS} == {
         "demo", "train", "evaluate", "predict", "models list", "models show", "models convert", "models download",
         "models publish", "study", "data check", "data pack", "data split", "data import",
-        "data export", "data flow", "data frames", "data merge",
+        "data export", "data flow", "data frames", "data merge", "data synthesize",
     }  # fmt: skip
 
 

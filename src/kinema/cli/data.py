@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import typer
 
-from kinema.cli import data_check, data_flow, data_frames, data_import, data_merge, data_pack, data_split
+from kinema.cli import (
+    data_check,
+    data_flow,
+    data_frames,
+    data_import,
+    data_merge,
+    data_pack,
+    data_split,
+    data_synthesize,
+)
 
 __all__ = ["app"]
 
@@ -17,3 +26,4 @@ app.command("import")(data_import.import_)
 app.command("export")(data_import.export)
 app.command("merge")(data_merge.merge)
 app.command("pack")(data_pack.pack)
+app.command("synthesize")(data_synthesize.synthesize)

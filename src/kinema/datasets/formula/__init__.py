@@ -1,0 +1,1 @@
+"""Synthetic videos made by formulas alone, for pre-training: classes of motion, one file a kind."""
