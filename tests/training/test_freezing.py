@@ -10,7 +10,15 @@ from kinema.core.errors import UsageError
 from kinema.core.progress import Silent
 from kinema.models.zoo import create_model
 from kinema.training.experiment import train
-from kinema.training.freezing import Phase, describe_phase, enter_phase, phase_at, plan_phases, trained_share
+from kinema.training.freezing import (
+    Phase,
+    describe_phase,
+    describe_training,
+    enter_phase,
+    phase_at,
+    plan_phases,
+    trained_share,
+)
 from kinema.training.recipe import make_config
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
@@ -203,3 +211,12 @@ def test_what_is_trained_is_counted(name, start, norms, expected):
     enter_phase(network, plan_phases(network, config_of(model=name, train_from=start))[0], config)
     assert describe_phase(network, config) == expected
     assert trained_share(network)[1] == sum(parameter.numel() for parameter in network.parameters())
+
+
+def test_weights_say_what_was_trained():
+    told = describe_training(config_of(train_from="layer4", head_epochs=2), 5)
+    assert told == (
+        "2,565 of 33.2 million parameters: fc; batch norms before it hold still; after 2 epochs "
+        "24.9 of 33.2 million parameters: layer4, fc; batch norms before it hold still"
+    )
+    assert describe_training(config_of(), 5) == "all 33.2 million parameters"

@@ -15,6 +15,7 @@ import torch
 
 from kinema.core.atomic import replacing
 from kinema.core.errors import TrainingError
+from kinema.training.averaging import WeightAverage
 
 __all__ = ["EpochRow", "RunState", "SaveClock", "load_state", "save_state"]
 
@@ -104,20 +105,29 @@ class SaveClock:
         self._saved = time.monotonic()
 
 
-def save_state(path: Path, state: RunState, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
+def save_state(
+    path: Path,
+    state: RunState,
+    model: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    average: WeightAverage | None = None,
+) -> None:
     """Write everything to `path`, whole or not at all."""
     content = {
         "state": {f.name: getattr(state, f.name) for f in fields(state) if f.name != "rows"},
         "rows": [asdict(row) for row in state.rows],
         "model": model.state_dict(),
         "optimizer": optimizer.state_dict(),
+        "average": average.remember() if average else None,
     }
     with replacing(path) as beside:
         torch.save(content, beside)
 
 
-def load_state(path: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> RunState:
-    """Put model and optimizer where `save_state` found them.
+def load_state(
+    path: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer, average: WeightAverage | None = None
+) -> RunState:
+    """Put model, optimizer and average where `save_state` found them.
 
     Raises:
         TrainingError: no such file, a damaged one, or one of another network or version.
@@ -126,6 +136,8 @@ def load_state(path: Path, model: torch.nn.Module, optimizer: torch.optim.Optimi
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         model.load_state_dict(content["model"])
         optimizer.load_state_dict(content["optimizer"])
+        if average is not None:
+            average.restore(content["average"])
         return RunState(**content["state"], rows=[EpochRow(**row) for row in content["rows"]])
     except FileNotFoundError as error:
         raise TrainingError(

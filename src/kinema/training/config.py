@@ -194,6 +194,10 @@ class TrainConfig(BaseModel):
             ("rates are above 0", min(self.rates, default=1.0) <= 0),
             (f"pixels '{self.pixels}' are of pictures, not of modality '{self.modality}'", self._pixels_unseen),
             ("schedule 'plateau' watches the validation loss: give a val_fraction", self._plateau_blind),
+            ("early_stopping watches the validation: give a val_fraction, and no folds", self._stopping_blind),
+            ("head_epochs leave no epoch for the rest", self.total_steps is None and self.head_epochs >= self.epochs),
+            ("layer_decay and backbone_lr both lower the rate of earlier stages: give one", self._lowered_twice),
+            ("head_from without head_epochs or backbone_lr", bool(self.head_from) and not self._has_head),
             ("val_fraction and test_fraction leave nothing to train on", self.val_fraction + self.test_fraction >= 1),
             ("nesterov needs momentum and no dampening", self.nesterov and (self.momentum == 0 or self.dampening > 0)),
             ("class_weights 'balanced' and balance 'class' both even out the classes: give one", self._evened_twice),
@@ -236,6 +240,18 @@ class TrainConfig(BaseModel):
     @property
     def _plateau_blind(self) -> bool:
         return self.schedule == "plateau" and (self.val_fraction == 0 or self.folds is not None)
+
+    @property
+    def _stopping_blind(self) -> bool:
+        return self.early_stopping > 0 and (self.val_fraction == 0 or self.folds is not None)
+
+    @property
+    def _lowered_twice(self) -> bool:
+        return self.layer_decay < 1 and self.backbone_lr < 1
+
+    @property
+    def _has_head(self) -> bool:
+        return self.head_epochs > 0 or self.backbone_lr < 1
 
     @property
     def input_spec(self) -> InputSpec:

@@ -34,13 +34,14 @@ from kinema.models.weights import ModelCard, read_card, save_weights
 from kinema.models.zoo import create_model, full_options
 from kinema.training.config import TrainConfig
 from kinema.training.curves import as_run
-from kinema.training.freezing import plan_phases
+from kinema.training.freezing import describe_training, plan_phases
 from kinema.training.loop import fit
 from kinema.training.parts import Job
 from kinema.training.processes import connect, describe_group, group_errors, is_first, require_same
 from kinema.training.recipe import DEFAULT_RECIPE, load_recipe, make_config, parse_assignments
 from kinema.training.run import RunFolder
 from kinema.training.source import Division, Source, address_of, name_of, plan
+from kinema.training.stopping import describe_end, ended_early
 
 __all__ = ["Outcome", "begin", "resume", "train"]
 
@@ -264,9 +265,11 @@ class _Bench:
             for m in (test.video, test.clip)
         )
         save_weights(folder.best, predictor.model, replace(card, metrics=metrics))
-        facts = (Fact("training seconds", f"{time.perf_counter() - began:.0f}"),)
+        facts = [Fact("training seconds", f"{time.perf_counter() - began:.0f}")]
+        if ended_early(self.config, state.rows):
+            facts.append(Fact("early stopping", describe_end(self.config, state.rows)))
         title = f"{self.title}, {name}" if name else self.title
-        write_examination(folder.path, test, report_of(title, test, card, runs=(course,), facts=facts))
+        write_examination(folder.path, test, report_of(title, test, card, runs=(course,), facts=tuple(facts)))
         return _Result(test, course)
 
     @property
@@ -320,6 +323,7 @@ class _Bench:
                 "recipe": self.config.model_dump(mode="json", exclude={"data", "data_sha256", "weights"}),
                 **({"flow": source.flow.to_json()} if source.flow else {}),
                 "started_from": Path(self.config.weights).name if self.config.weights else "random weights",
+                "trained": describe_training(self.config, source.labels.count),
             },
         )
 

@@ -9,12 +9,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
+
 from kinema.core.errors import UsageError, nearest
 from kinema.models.model import VideoModel
 from kinema.models.recompute import BATCH_NORMS
+from kinema.models.zoo import create_model
 from kinema.training.config import TrainConfig
 
-__all__ = ["HEAD", "Phase", "describe_phase", "enter_phase", "head_stage", "phase_at", "plan_phases", "trained_share"]
+__all__ = [
+    "HEAD",
+    "Phase",
+    "describe_phase",
+    "describe_training",
+    "enter_phase",
+    "head_stage",
+    "phase_at",
+    "plan_phases",
+    "trained_share",
+]
 
 HEAD = "head"
 """Instead of a stage's name: the first of the stages that make logits of the trunk's features."""
@@ -96,6 +109,18 @@ def describe_phase(network: VideoModel, config: TrainConfig) -> str:
     norms = any(isinstance(module, BATCH_NORMS) for name in before for module in network.get_submodule(name).modules())
     still = "hold still" if config.frozen_batch_norm == "hold" else "move on"
     return f"trains {_of(trained, count)} parameters: {named}" + (f"; batch norms before it {still}" if norms else "")
+
+
+def describe_training(config: TrainConfig, num_classes: int) -> str:
+    """What a run trains, as its weights and its report say it."""
+    with torch.device("meta"):
+        network = create_model(config.model, num_classes, config.input_spec.channels, **config.model_options)
+    phases = plan_phases(network, config)
+    told = []
+    for phase in phases:
+        enter_phase(network, phase, config)
+        told.append(describe_phase(network, config).removeprefix("trains "))
+    return told[0] if len(told) == 1 else f"{told[0]}; after {config.head_epochs} epochs {told[1]}"
 
 
 def _trained(network: VideoModel) -> dict[str, bool]:

@@ -30,13 +30,14 @@ from kinema.training.optim import set_rate
 from kinema.training.parts import Job, Parts, set_up
 from kinema.training.processes import require_same
 from kinema.training.step import refuse_non_finite
+from kinema.training.stopping import describe_end, ended_early
 from kinema.training.validation import describe, validate
 
 __all__ = ["fit"]
 
 
 def fit(job: Job, fabric: Fabric, *, resume: bool, progress: Progress) -> RunState:
-    """Train to the last epoch. Only the first process writes.
+    """Train to the last epoch, or until validation gets no better. Only the first process writes.
 
     Args:
         job: what and where.
@@ -51,7 +52,7 @@ def fit(job: Job, fabric: Fabric, *, resume: bool, progress: Progress) -> RunSta
     parts = set_up(job, fabric, progress)
     state = RunState()
     if resume and job.folder.state.exists():
-        state = load_state(job.folder.state, parts.network, parts.optimizer)
+        state = load_state(job.folder.state, parts.network, parts.optimizer, parts.average)
         parts.plateau.restore(state.plateau)
         progress.log(f"resumed after {state.epoch} epochs and {state.step} steps")
     shared = "put the run folder where all machines see it"
@@ -60,20 +61,27 @@ def fit(job: Job, fabric: Fabric, *, resume: bool, progress: Progress) -> RunSta
     progress.log(describe_phase(parts.network, job.config))
     board = job.folder.tensorboard(state.epoch) if fabric.is_global_zero else nullcontext()
     with StopRequest() as stop, board as scalars:
-        while state.epoch < parts.timetable.epochs:
+        while not _over(parts, state):
             with _told_how_to_go_on(job, progress):
                 _train_epoch(job, parts, state, progress, stop)
-            row = _close_epoch(job, parts, state, progress)
+            with parts.as_kept():
+                row = _close_epoch(job, parts, state, progress)
             asked = _asked(parts, stop)
             if fabric.is_global_zero:
-                _write(job, parts, state, now=asked or state.epoch == parts.timetable.epochs)
+                _write(job, parts, state, now=asked or _over(parts, state))
             progress.log(describe(row, parts.timetable.epochs))
             for name, value in asdict(row).items():
                 if scalars is not None and value is not None and name != "epoch":
                     scalars.add_scalar(name, value, row.epoch)
             if asked:
                 _stop(job, progress)
+    if ended_early(job.config, state.rows):
+        progress.log(describe_end(job.config, state.rows))
     return state
+
+
+def _over(parts: Parts, state: RunState) -> bool:
+    return state.epoch >= parts.timetable.epochs or ended_early(parts.config, state.rows)
 
 
 def _train_epoch(job: Job, parts: Parts, state: RunState, progress: Progress, stop: StopRequest) -> None:
@@ -92,7 +100,7 @@ def _train_epoch(job: Job, parts: Parts, state: RunState, progress: Progress, st
             _step(job, parts, state, batches, task)
             asked = _asked(parts, stop)
             if parts.fabric.is_global_zero and (asked or parts.clock.due):
-                save_state(job.folder.state, state, parts.network, parts.optimizer)
+                save_state(job.folder.state, state, parts.network, parts.optimizer, parts.average)
                 parts.clock.restart()
             if asked:
                 _stop(job, progress)
@@ -123,6 +131,8 @@ def _step(job: Job, parts: Parts, state: RunState, batches: Iterator[Batch], tas
         _require_finite("gradient norm", norm, job, seen, state)
     parts.optimizer.step()
     parts.optimizer.zero_grad()
+    if parts.average:
+        parts.average.update()
     state.step += 1
     state.seconds += time.perf_counter() - began
 
@@ -172,11 +182,12 @@ def _write(job: Job, parts: Parts, state: RunState, *, now: bool) -> None:
     job.folder.write_metrics(state.rows)
     if not (now or parts.clock.due):
         return
-    save_weights(job.folder.last, parts.network, job.card)
-    if not state.best:  # nothing was validated, so the last is the best
-        save_weights(job.folder.best, parts.network, job.card)
+    with parts.as_kept():
+        save_weights(job.folder.last, parts.network, job.card)
+        if not state.best:  # nothing was validated, so the last is the best
+            save_weights(job.folder.best, parts.network, job.card)
     write_curves(job.folder.curves, state.rows)
-    save_state(job.folder.state, state, parts.network, parts.optimizer)
+    save_state(job.folder.state, state, parts.network, parts.optimizer, parts.average)
     parts.clock.restart()
 
 

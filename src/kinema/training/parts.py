@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from kinema.datasets.sample import Sample
 from kinema.models.model import VideoModel
 from kinema.models.weights import ModelCard, load_backbone
 from kinema.models.zoo import create_model
+from kinema.training.averaging import WeightAverage
 from kinema.training.checkpoint import SaveClock
 from kinema.training.config import TrainConfig
 from kinema.training.freezing import Phase, enter_phase, phase_at, plan_phases
@@ -26,6 +28,7 @@ from kinema.training.precision import arithmetic
 from kinema.training.run import RunFolder
 from kinema.training.schedule import Plateau, Timetable
 from kinema.training.step import Objective, class_weights
+from kinema.training.stopping import require_watched
 from kinema.transforms.presets import AugmentSpec, TrainTransform
 
 __all__ = ["Job", "Parts", "set_up"]
@@ -72,6 +75,7 @@ class Parts:
     feed: Feed
     plateau: Plateau
     clock: SaveClock
+    average: WeightAverage | None  # of the weights, if the run keeps one
 
     @property
     def steps(self) -> int:
@@ -88,6 +92,10 @@ class Parts:
         """Micro-batches a step."""
         return min(self.config.accumulate, self.feed.batches)
 
+    def as_kept(self) -> AbstractContextManager[None]:
+        """Within it the network has the weights that are tested and kept: the average, where there is one."""
+        return self.average.in_place() if self.average else nullcontext()
+
     def enter_epoch(self, epoch: int) -> bool:
         """Train what belongs to the epoch after `epoch` finished ones; whether it is not what was trained before."""
         if not enter_phase(self.network, phase_at(self.phases, epoch), self.config):
@@ -103,6 +111,7 @@ class Parts:
 def set_up(job: Job, fabric: Fabric, progress: Progress) -> Parts:
     """Network, optimizer, objective and feed of `job`, on the device and processes of `fabric`."""
     config, spec, device = job.config, job.card.input, fabric.device
+    require_watched(config, job.val)
     torch.manual_seed(config.seed)
     network = create_model(config.model, job.labels.count, spec.channels, **config.model_options)
     if config.weights is not None:
@@ -133,6 +142,7 @@ def set_up(job: Job, fabric: Fabric, progress: Progress) -> Parts:
         feed=job.train.feed(config, spec, transform, seat),
         plateau=Plateau(config.patience, config.gamma),
         clock=SaveClock(config.save_seconds),
+        average=WeightAverage(network, optimizer, config.ema) if config.ema else None,
     )
 
 

@@ -1,0 +1,48 @@
+"""When a run ends before its time, because validation gets no better."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kinema.core.errors import UsageError
+from kinema.datasets.sample import Sample
+from kinema.training.checkpoint import EpochRow
+from kinema.training.config import TrainConfig
+
+__all__ = ["best_epoch", "describe_end", "ended_early", "require_watched"]
+
+
+def best_epoch(rows: Sequence[EpochRow]) -> int:
+    """The epoch (from 1) whose weights are kept: of the best video accuracy, then the lowest loss, then the first."""
+    return max(rows, key=lambda row: (row.val_video_accuracy or 0.0, -(row.val_loss or 0.0), -row.epoch)).epoch
+
+
+def ended_early(config: TrainConfig, rows: Sequence[EpochRow]) -> bool:
+    """Whether the last `early_stopping` epochs of `rows` validated no better than one before them.
+
+    It follows from the finished epochs alone, so a run that ended stays ended when it is resumed.
+    Epochs in which the head is trained by itself are no reason to end: the count begins after them.
+    """
+    if config.early_stopping == 0 or len(rows) <= config.head_epochs:
+        return False
+    return len(rows) - max(best_epoch(rows), config.head_epochs) >= config.early_stopping
+
+
+def require_watched(config: TrainConfig, val: Sequence[Sample]) -> None:
+    """Refuse to end a run for its validation where no video validates, such as where all that did are broken.
+
+    Raises:
+        UsageError: so it is.
+    """
+    if config.early_stopping and not val:
+        raise UsageError(
+            f"early_stopping {config.early_stopping}, but there are no validation videos",
+            allowed="validation videos, which tell when the network gets no better",
+            next_step="add some, or leave out early_stopping",
+        )
+
+
+def describe_end(config: TrainConfig, rows: Sequence[EpochRow]) -> str:
+    """Why a run ended early, in a line."""
+    epochs = "epoch" if config.early_stopping == 1 else f"{config.early_stopping} epochs"
+    return f"ended after epoch {len(rows)}: the last {epochs} validated no better than epoch {best_epoch(rows)}"

@@ -1,0 +1,109 @@
+"""Runs that end before their time because validation gets no better."""
+
+import pytest
+from small_runs import StoppedError, run, same, stop_after, table, validating, weights
+
+from kinema.core.errors import UsageError
+from kinema.core.progress import Silent
+from kinema.training.checkpoint import EpochRow
+from kinema.training.recipe import make_config
+from kinema.training.stopping import best_epoch, describe_end, ended_early
+
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
+
+class Listening(Silent):
+    def __init__(self):
+        self.lines = []
+
+    def log(self, message):
+        self.lines.append(message)
+
+
+def rows(*figures):
+    """Rows of (video accuracy, loss)."""
+    return [EpochRow(n, 1.0, 0.5, loss, 0.5, accuracy, 0.1, 9.0) for n, (accuracy, loss) in enumerate(figures, 1)]
+
+
+def config_of(**settings):
+    return make_config({"data": "clips", "epochs": 30, **settings})
+
+
+def test_the_best_epoch_is_the_one_whose_weights_are_kept():
+    assert best_epoch(rows((0.5, 1.0), (0.7, 2.0), (0.7, 1.5), (0.7, 1.5), (0.6, 0.1))) == 3
+
+
+@pytest.mark.parametrize(
+    ("figures", "settings", "ended"),
+    [
+        ([(0.5, 1.0), (0.5, 1.1), (0.5, 1.2)], {"early_stopping": 2}, True),
+        ([(0.5, 1.0), (0.5, 1.1), (0.5, 0.9)], {"early_stopping": 2}, False),  # a lower loss is better, too
+        ([(0.5, 1.0), (0.5, 1.0), (0.5, 1.0)], {"early_stopping": 2}, True),  # the same is no better
+        ([(0.5, 1.0), (0.4, 0.1)], {"early_stopping": 2}, False),
+        ([(0.5, 1.0), (0.4, 0.1)], {"early_stopping": 1}, True),
+        ([(0.5, 1.0)] * 20, {}, False),
+        ([], {"early_stopping": 1}, False),
+        ([(0.5, 1.0)] * 5, {"early_stopping": 2, "head_epochs": 4}, False),  # one epoch with all of the network
+        ([(0.5, 1.0)] * 6, {"early_stopping": 2, "head_epochs": 4}, True),
+        ([(0.5, 1.0)] * 3, {"early_stopping": 2, "head_epochs": 4}, False),
+    ],
+)
+def test_when_a_run_ends(figures, settings, ended):
+    assert ended_early(config_of(**settings), rows(*figures)) is ended
+
+
+def test_the_line_that_says_why():
+    told = describe_end(config_of(early_stopping=2), rows((0.5, 1.0), (0.5, 1.1), (0.5, 1.2)))
+    assert told == "ended after epoch 3: the last 2 epochs validated no better than epoch 1"
+
+
+FLAT = [[0.6] * 3, [0.7] * 3, [0.6] * 3, [0.6] * 3, [0.6] * 3]
+
+
+@pytest.mark.usefixtures("plain")
+def test_a_run_that_gets_no_better_ends(job_of, monkeypatch):
+    validating(monkeypatch, *FLAT)
+    job, told = job_of(val=3, epochs=5, early_stopping=2), Listening()
+    run(job, progress=told)
+    assert len(table(job)) == 4
+    assert told.lines[-1] == "ended after epoch 4: the last 2 epochs validated no better than epoch 2"
+
+
+@pytest.mark.usefixtures("plain")
+def test_a_run_that_ended_stays_ended(job_of, monkeypatch):
+    validating(monkeypatch, *FLAT)
+    job = job_of(val=3, epochs=5, early_stopping=2)
+    run(job)
+    before = weights(job)
+    state = run(job, resume=True)
+    assert (len(table(job)), state.epoch) == (4, 4)
+    assert same(weights(job), before)
+
+
+@pytest.mark.usefixtures("plain")
+def test_an_interrupted_run_ends_where_the_other_ended(job_of, monkeypatch):
+    settings = {"val": 3, "epochs": 5, "early_stopping": 2, "save_seconds": 0}
+    validating(monkeypatch, *FLAT)
+    whole = job_of("whole", **settings)
+    run(whole)
+    validating(monkeypatch, *FLAT)
+    job = job_of("parts", **settings)
+    go_on = stop_after(monkeypatch, 5)
+    with pytest.raises(StoppedError):
+        run(job)
+    go_on()
+    run(job, resume=True)
+    assert len(table(job)) == len(table(whole)) == 4
+    assert same(weights(job), weights(whole))
+
+
+@pytest.mark.parametrize("settings", [{"val_fraction": 0}, {"folds": 3}])
+def test_there_must_be_something_to_watch(settings):
+    with pytest.raises(UsageError, match="early_stopping watches the validation"):
+        config_of(early_stopping=2, **settings)
+
+
+@pytest.mark.usefixtures("plain")
+def test_what_is_watched_must_be_there(job_of):
+    with pytest.raises(UsageError, match="early_stopping 2, but there are no validation videos"):
+        run(job_of(early_stopping=2, epochs=5))
