@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from kinema.core.errors import DataError
 
-__all__ = ["replacing"]
+__all__ = ["leftovers", "replacing"]
+
+_TOKEN_BYTES = 4
 
 
 @contextmanager
@@ -33,7 +36,7 @@ def replacing(path: Path | str) -> Iterator[Path]:
         )
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        beside = target.with_name(f".{target.stem}-{secrets.token_hex(4)}{target.suffix}")
+        beside = target.with_name(f".{target.stem}-{secrets.token_hex(_TOKEN_BYTES)}{target.suffix}")
         # Made as any program makes a file, so that the user's umask applies: to ask for the umask
         # would be to change it, under other threads' feet.
         handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
@@ -53,3 +56,15 @@ def replacing(path: Path | str) -> Iterator[Path]:
         beside.replace(target)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def leftovers(folder: Path, names: Collection[str]) -> Iterator[Path]:
+    """Temporary files that `replacing` made in `folder` for files called `names`, and whose program was killed.
+
+    Those of programs that are still writing are among them.
+    """
+    pattern = re.compile(rf"\.(.+)-[0-9a-f]{{{2 * _TOKEN_BYTES}}}(\.[^.]+)?")
+    for path in sorted(folder.iterdir()):
+        found = pattern.fullmatch(path.name)
+        if found and found[1] + (found[2] or "") in names and path.is_file():
+            yield path

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import pickle
 import time
+import zipfile
+import zlib
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ __all__ = ["EpochRow", "RunState", "SaveClock", "load_state", "save_state"]
 # What torch and pickle raise for bytes that are no state, and what a state of other parts leads to.
 _UNREADABLE = (
     pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, TypeError, LookupError, AttributeError,
+    zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
 
 
@@ -120,8 +123,9 @@ def save_state(
         "optimizer": optimizer.state_dict(),
         "average": average.remember() if average else None,
     }
-    with replacing(path) as beside:
-        torch.save(content, beside)
+    # Through a file of Python's, an error of the disk is the cause of what torch raises, which does not name it.
+    with replacing(path) as beside, beside.open("wb") as file:
+        torch.save(content, file)
 
 
 def load_state(
@@ -133,6 +137,7 @@ def load_state(
         TrainingError: no such file, a damaged one, or one of another network or version.
     """
     try:
+        _require_intact(path)
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         model.load_state_dict(content["model"])
         optimizer.load_state_dict(content["optimizer"])
@@ -151,3 +156,11 @@ def load_state(
             allowed="a state file written by this version of kinema for this network",
             next_step="the weights beside it (last.safetensors, best.safetensors) are whole; train on with --weights",
         ) from error
+
+
+def _require_intact(path: Path) -> None:
+    """Compare every part of the file with its checksum, which torch writes and does not look at."""
+    with zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise zipfile.BadZipFile(f"'{damaged}' does not agree with its checksum")

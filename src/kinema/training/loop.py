@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict
-from itertools import islice
+from functools import partial
 
 import torch
 from lightning_fabric import Fabric
+from torch.utils.tensorboard import SummaryWriter
 
-from kinema.core.errors import DataError
+from kinema.core.errors import DataError, TrainingError
 from kinema.core.progress import Progress, Task
 from kinema.core.seeds import stream
 from kinema.datasets.loader import Batch
@@ -29,6 +29,7 @@ from kinema.training.interrupt import StopRequest
 from kinema.training.optim import set_rate
 from kinema.training.parts import Job, Parts, set_up
 from kinema.training.processes import require_same
+from kinema.training.run import is_lost_reader
 from kinema.training.step import refuse_non_finite
 from kinema.training.stopping import describe_end, ended_early
 from kinema.training.validation import describe, validate
@@ -51,6 +52,8 @@ def fit(job: Job, fabric: Fabric, *, resume: bool, progress: Progress) -> RunSta
     """
     parts = set_up(job, fabric, progress)
     state = RunState()
+    if resume and parts.team.first:
+        job.folder.clear_leftovers()
     if resume and job.folder.state.exists():
         state = load_state(job.folder.state, parts.network, parts.optimizer, parts.average)
         parts.plateau.restore(state.plateau)
@@ -60,19 +63,15 @@ def fit(job: Job, fabric: Fabric, *, resume: bool, progress: Progress) -> RunSta
     parts.enter_epoch(state.epoch)
     progress.log(describe_phase(parts.network, job.config))
     board = job.folder.tensorboard(state.epoch) if fabric.is_global_zero else nullcontext()
-    with StopRequest() as stop, board as scalars:
+    with StopRequest() as stop, board as scalars, _told_how_to_go_on(job, progress):
         while not _over(parts, state):
-            with _told_how_to_go_on(job, progress):
-                _train_epoch(job, parts, state, progress, stop)
+            _train_epoch(job, parts, state, progress, stop)
             with parts.as_kept():
                 row = _close_epoch(job, parts, state, progress)
             asked = _asked(parts, stop)
-            if fabric.is_global_zero:
-                _write(job, parts, state, now=asked or _over(parts, state))
+            now = asked or _over(parts, state)
+            _let_first_write(job, parts, partial(_write, job, parts, state, scalars, now=now))
             progress.log(describe(row, parts.timetable.epochs))
-            for name, value in asdict(row).items():
-                if scalars is not None and value is not None and name != "epoch":
-                    scalars.add_scalar(name, value, row.epoch)
             if asked:
                 _stop(job, progress)
     if ended_early(job.config, state.rows):
@@ -99,9 +98,7 @@ def _train_epoch(job: Job, parts: Parts, state: RunState, progress: Progress, st
         while state.step < steps:
             _step(job, parts, state, batches, task)
             asked = _asked(parts, stop)
-            if parts.fabric.is_global_zero and (asked or parts.clock.due):
-                save_state(job.folder.state, state, parts.network, parts.optimizer, parts.average)
-                parts.clock.restart()
+            _let_first_write(job, parts, partial(_save, job, parts, state, now=asked))
             if asked:
                 _stop(job, progress)
 
@@ -113,22 +110,29 @@ def _step(job: Job, parts: Parts, state: RunState, batches: Iterator[Batch], tas
     rate = parts.timetable.rate(state.epoch, state.step, plateau_factor=parts.plateau.factor)
     set_rate(parts.optimizer, rate)
     seen: list[int] = []
-    for number, batch in enumerate(islice(batches, parts.accumulate)):
-        rng = stream(config.seed, "batch", state.epoch, state.step, number, parts.fabric.global_rank)
-        torch.manual_seed(int(rng.integers(2**63)))  # of dropout, which draws from torch's own generator
+    for number in range(parts.accumulate):
+        with parts.team.together():
+            batch = next(batches)
+        rng = stream(config.seed, "batch", state.epoch, state.step, 0, 0)
+        # Of dropout, which draws from torch's own generator: each micro-batch and process has other seeds.
+        torch.manual_seed(int(rng.integers(2**63)) + parts.team.ranks * number + parts.team.rank)
         with parts.fabric.no_backward_sync(parts.model, enabled=number + 1 < parts.accumulate):
-            result = parts.objective(parts.model, batch, parts.fabric.device, rng)
-            _require_finite("loss", result.loss.detach(), job, batch.rows, state)
-            parts.fabric.backward(result.loss / parts.accumulate)
-        _count(parts, state, float(result.loss.detach()) * len(batch), result.correct, len(batch))
+            result = parts.objective(parts.model, batch, parts.fabric.device, rng, parts.portion(number))
+            with parts.team.together():
+                _require_finite("loss", result.loss.detach(), job, batch.rows, state)
+            clips = _count(parts, state, float(result.loss.detach()) * len(batch), result.correct, len(batch))
+            # DDP weighs all processes alike; where they have not equally many clips, each counts by its own.
+            share = len(batch) * parts.team.ranks / clips
+            parts.fabric.backward(result.loss * share / parts.accumulate)
         seen += batch.rows
-        task.advance(len(batch) * parts.fabric.world_size, note=f"loss {state.loss_sum / state.clips:.3f}")
+        task.advance(clips, note=f"loss {state.loss_sum / state.clips:.3f}")
     norm = parts.fabric.clip_gradients(
         parts.model, parts.optimizer, max_norm=config.clip_grad_norm or math.inf, error_if_nonfinite=False
     )
     # The scaler of 16-mixed overflows on purpose now and then, and skips that step.
     if norm is not None and config.precision != "16-mixed":
-        _require_finite("gradient norm", norm, job, seen, state)
+        with parts.team.together():
+            _require_finite("gradient norm", norm, job, seen, state)
     parts.optimizer.step()
     parts.optimizer.zero_grad()
     if parts.average:
@@ -141,24 +145,18 @@ def _require_finite(what: str, value: torch.Tensor, job: Job, rows: Sequence[int
     refuse_non_finite(what, value, [job.train.name(row) for row in rows], state.epoch, state.step)
 
 
-def _count(parts: Parts, state: RunState, loss: float, correct: int, clips: int) -> None:
-    """Add one micro-batch of every process to the sums of the epoch."""
-    if parts.fabric.world_size > 1:
-        own = torch.tensor([loss, correct, clips], dtype=torch.float64)
-        sums = parts.fabric.all_reduce(own, reduce_op="sum")
-        loss, correct, clips = float(sums[0]), int(sums[1]), int(sums[2])
-    state.loss_sum += loss
-    state.correct += correct
-    state.clips += clips
+def _count(parts: Parts, state: RunState, loss: float, correct: int, clips: int) -> int:
+    """Add one micro-batch of every process to the sums of the epoch; how many clips they have together."""
+    sums = parts.team.sum(loss, correct, clips)
+    state.loss_sum += sums[0]
+    state.correct += int(sums[1])
+    state.clips += int(sums[2])
+    return int(sums[2])
 
 
 def _close_epoch(job: Job, parts: Parts, state: RunState, progress: Progress) -> EpochRow:
     """Validate, and keep the weights if they are the best so far."""
-    row: EpochRow | None = None
-    if parts.fabric.is_global_zero:
-        row = validate(job, parts, state, progress)
-    row = parts.fabric.broadcast(row)
-    assert row is not None
+    row = parts.fabric.broadcast(validate(job, parts, state, progress))  # the first process's clock counts
     if row.val_loss is not None:
         parts.plateau.observe(row.val_loss)
     state.plateau = parts.plateau.remember()
@@ -169,17 +167,18 @@ def _close_epoch(job: Job, parts: Parts, state: RunState, progress: Progress) ->
     state.finish_epoch(row)
     if value and (not state.best or value > tuple(state.best)):
         state.best = value
-        if parts.fabric.is_global_zero:
-            save_weights(job.folder.best, parts.network, job.card)
+        _let_first_write(job, parts, partial(save_weights, job.folder.best, parts.network, job.card))
     return row
 
 
-def _write(job: Job, parts: Parts, state: RunState, *, now: bool) -> None:
+def _write(job: Job, parts: Parts, state: RunState, board: SummaryWriter | None, *, now: bool) -> None:
     """The files of the folder that grow; the state last, so that what it promises is there.
 
     Short epochs would spend their time on writing: the large files are written when a state is due or `now`.
     """
     job.folder.write_metrics(state.rows)
+    if board is not None:
+        job.folder.write_scalars(board, state.rows[-1])
     if not (now or parts.clock.due):
         return
     with parts.as_kept():
@@ -187,16 +186,27 @@ def _write(job: Job, parts: Parts, state: RunState, *, now: bool) -> None:
         if not state.best:  # nothing was validated, so the last is the best
             save_weights(job.folder.best, parts.network, job.card)
     write_curves(job.folder.curves, state.rows)
-    save_state(job.folder.state, state, parts.network, parts.optimizer, parts.average)
-    parts.clock.restart()
+    _save(job, parts, state, now=True)
+
+
+def _save(job: Job, parts: Parts, state: RunState, *, now: bool) -> None:
+    """The state, where one is due or wanted `now`."""
+    if now or parts.clock.due:
+        save_state(job.folder.state, state, parts.network, parts.optimizer, parts.average)
+        parts.clock.restart()
+
+
+def _let_first_write(job: Job, parts: Parts, write: Callable[[], None]) -> None:
+    """Have the first process write; where it cannot, all stop."""
+    with parts.team.together():
+        if parts.team.first:
+            with job.folder.writing():
+                write()
 
 
 def _asked(parts: Parts, stop: StopRequest) -> bool:
     """Whether any process was asked to stop: all must stop at the same step, or the others wait for ever."""
-    if parts.fabric.world_size == 1:
-        return stop.requested
-    asked = parts.fabric.all_reduce(torch.tensor([float(stop.requested)]), reduce_op="sum")
-    return isinstance(asked, torch.Tensor) and float(asked) > 0
+    return parts.team.sum(stop.requested)[0] > 0
 
 
 @contextmanager
@@ -207,6 +217,14 @@ def _told_how_to_go_on(job: Job, progress: Progress) -> Iterator[None]:
     except DataError:
         _tell_how_to_go_on(job, progress)
         raise
+    except RuntimeError as error:
+        if not is_lost_reader(error):
+            raise
+        raise TrainingError(
+            f"a process that reads clips has ended: {str(error).partition(chr(10))[0]}",
+            allowed="readers that live as long as the run; the system kills them where memory runs out",
+            next_step=f"see that there is memory, then go on with: kinema train --resume {job.folder.run}",
+        ) from error
 
 
 def _stop(job: Job, progress: Progress) -> None:

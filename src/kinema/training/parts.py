@@ -19,6 +19,7 @@ from kinema.models.model import VideoModel
 from kinema.models.weights import ModelCard, load_backbone
 from kinema.models.zoo import create_model
 from kinema.training.averaging import WeightAverage
+from kinema.training.batch_norm import synchronise
 from kinema.training.checkpoint import SaveClock
 from kinema.training.config import TrainConfig
 from kinema.training.freezing import Phase, enter_phase, phase_at, plan_phases
@@ -29,6 +30,8 @@ from kinema.training.run import RunFolder
 from kinema.training.schedule import Plateau, Timetable
 from kinema.training.step import Objective, class_weights
 from kinema.training.stopping import require_watched
+from kinema.training.team import TrainingTeam
+from kinema.transforms.portion import Portion
 from kinema.transforms.presets import AugmentSpec, TrainTransform
 
 __all__ = ["Job", "Parts", "set_up"]
@@ -92,6 +95,16 @@ class Parts:
         """Micro-batches a step."""
         return min(self.config.accumulate, self.feed.batches)
 
+    @property
+    def team(self) -> TrainingTeam:
+        """The processes that train together."""
+        return TrainingTeam(self.fabric)
+
+    def portion(self, number: int) -> Portion:
+        """Which clips of a step its micro-batch `number` has on this process."""
+        clips, team = self.config.batch_size, self.team
+        return Portion.of_step(clips, number=number, batches=self.accumulate, rank=team.rank, ranks=team.ranks)
+
     def as_kept(self) -> AbstractContextManager[None]:
         """Within it the network has the weights that are tested and kept: the average, where there is one."""
         return self.average.in_place() if self.average else nullcontext()
@@ -121,6 +134,8 @@ def set_up(job: Job, fabric: Fabric, progress: Progress) -> Parts:
             parameter.data = parameter.data.to(memory_format=torch.channels_last_3d)
     if config.gradient_checkpointing:
         network.recompute_stages(arithmetic(config.precision, device).forward_context)
+    if config.sync_batch_norm and fabric.world_size > 1:
+        synchronise(network, device)
     phases = plan_phases(network, config)
     enter_phase(network, phases[-1], config)  # the last one trains all that is ever trained
     optimizer = build_optimizer(network, config)

@@ -15,17 +15,24 @@ report.html          all of it for a person (written at the end)
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, fields
 from pathlib import Path
 
+from safetensors import SafetensorError
 from torch.utils.tensorboard import SummaryWriter
 
-from kinema.core.atomic import replacing
-from kinema.core.errors import DataError, UsageError
+from kinema.core.atomic import leftovers, replacing
+from kinema.core.errors import DataError, TrainingError, UsageError
 from kinema.training.checkpoint import EpochRow
 
-__all__ = ["RunFolder"]
+__all__ = ["RunFolder", "is_lost_reader"]
+
+_WRITTEN = (
+    "config.yaml", "metrics.csv", "curves.png", "best.safetensors", "last.safetensors", "state.pt",
+    "predictions.csv", "metrics.json", "report.html",
+)  # fmt: skip
 
 
 class RunFolder:
@@ -80,6 +87,67 @@ class RunFolder:
             writer.writeheader()
             writer.writerows(asdict(row) for row in rows)
 
-    def tensorboard(self, epoch: int) -> SummaryWriter:
+    @contextmanager
+    def tensorboard(self, epoch: int) -> Iterator[SummaryWriter]:
         """A writer that goes on after `epoch` epochs; what an interrupted run wrote beyond is purged."""
-        return SummaryWriter(str(self.path), purge_step=epoch + 1)
+        with suppress(OSError):  # of a fold, it is new; what fails here is told of below
+            self.path.mkdir(parents=True, exist_ok=True)
+        with self.writing():
+            board = SummaryWriter(str(self.path), purge_step=epoch + 1)
+        try:
+            yield board
+        finally:
+            with suppress(OSError):  # what cannot be written was told of when it was flushed
+                board.close()
+
+    def write_scalars(self, board: SummaryWriter, row: EpochRow) -> None:
+        """One epoch for TensorBoard."""
+        for name, value in asdict(row).items():
+            if value is not None and name != "epoch":
+                board.add_scalar(name, value, row.epoch)
+        board.flush()
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """A block that writes into the folder, each file whole or not at all.
+
+        Raises:
+            TrainingError: it cannot, with what is kept and how to go on.
+        """
+        try:
+            if not self.path.is_dir():
+                raise TrainingError(
+                    f"the folder {self.path} was removed while its run went on; nothing of it is left",
+                    allowed="a folder that stays where it is",
+                    next_step="bring it back and --resume it, or start again with another --out",
+                )
+            yield
+        except (OSError, SafetensorError, DataError, RuntimeError) as error:
+            if is_lost_reader(error):
+                raise
+            reason = error.given if isinstance(error, DataError) else _reason(error)
+            raise TrainingError(
+                f"cannot write into {self.path}: {reason}; what was saved before is whole",
+                allowed="a folder that may be written to, with room for the run's files and one more of the largest",
+                next_step=f"make room or let it be written to, then go on with: kinema train --resume {self.run}",
+            ) from error
+
+    def clear_leftovers(self) -> tuple[Path, ...]:
+        """Remove the unfinished files that a killed run left beside those it was replacing."""
+        left = tuple(leftovers(self.path, _WRITTEN)) if self.path.is_dir() else ()
+        for path in left:
+            path.unlink(missing_ok=True)
+        return left
+
+
+def is_lost_reader(error: BaseException) -> bool:
+    """Whether torch says that a process which reads clips was killed; it interrupts whatever is going on then."""
+    return isinstance(error, RuntimeError) and "DataLoader worker" in str(error)
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    if isinstance(error.__context__, OSError):  # what torch.save raises has it there
+        return _reason(error.__context__)
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"

@@ -17,7 +17,7 @@ __all__ = ["describe", "validate"]
 
 
 def validate(job: Job, parts: Parts, state: RunState, progress: Progress) -> EpochRow:
-    """The row of the epoch that `state` has just gone through."""
+    """The row of the epoch that `state` has just gone through; its videos are shared among the processes."""
     return _row(parts, state, _score(job, parts, progress), job.labels)
 
 
@@ -25,7 +25,15 @@ def _score(job: Job, parts: Parts, progress: Progress) -> tuple[ScoredVideo, ...
     if not job.val:
         return ()
     predictor = Predictor(parts.network, job.card, device=str(parts.fabric.device))
-    return score_videos(predictor, job.val, cache=job.videos, views=Views(job.config.eval_hop), progress=progress)
+    parts.team.share_buffers(parts.network)
+    return score_videos(
+        predictor,
+        job.val,
+        cache=job.videos,
+        views=Views(job.config.eval_hop),
+        progress=progress,
+        team=parts.team,
+    )
 
 
 def _row(parts: Parts, state: RunState, scored: Sequence[ScoredVideo], labels: LabelMap) -> EpochRow:
