@@ -18,12 +18,22 @@ from pydantic.fields import FieldInfo
 from kinema.core.errors import UsageError, nearest
 from kinema.training.config import TrainConfig
 
-__all__ = ["DEFAULT_RECIPE", "allowed_values", "list_recipes", "load_recipe", "make_config", "parse_assignments"]
+__all__ = [
+    "DEFAULT_RECIPE",
+    "RECIPES",
+    "allowed_values",
+    "describe_recipe",
+    "list_recipes",
+    "load_recipe",
+    "make_config",
+    "parse_assignments",
+]
 
 DEFAULT_RECIPE = "kinema-small"
 """What trains where neither a model nor weights nor a recipe is named."""
 
-_RECIPES = files("kinema.training.recipes")
+RECIPES = files("kinema.training.recipes")
+"""Where kinema's own recipes lie, each as NAME.yaml."""
 
 # Its reader also raises what dates, long numbers and deep nesting raise.
 _NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
@@ -59,7 +69,13 @@ def make_config(*layers: Mapping[str, Any]) -> TrainConfig:
 
 def list_recipes() -> list[str]:
     """Names of the recipes that come with kinema, sorted."""
-    return sorted(entry.name.removesuffix(".yaml") for entry in _RECIPES.iterdir() if entry.name.endswith(".yaml"))
+    return sorted(entry.name.removesuffix(".yaml") for entry in RECIPES.iterdir() if entry.name.endswith(".yaml"))
+
+
+def describe_recipe(name: str) -> str:
+    """The first line of a recipe of kinema's own, which says what it trains."""
+    first = (RECIPES / f"{name}.yaml").read_text(encoding="utf-8").partition("\n")[0]
+    return first.removeprefix(f"# {name}: ")
 
 
 def load_recipe(path: Path) -> dict[str, Any]:
@@ -70,7 +86,7 @@ def load_recipe(path: Path) -> dict[str, Any]:
     """
     own = str(path) in list_recipes()
     try:
-        text = (_RECIPES / f"{path}.yaml" if own else path).read_text(encoding="utf-8")
+        text = (RECIPES / f"{path}.yaml" if own else path).read_text(encoding="utf-8")
         content = yaml.safe_load(text)
     except OSError as error:
         raise UsageError(

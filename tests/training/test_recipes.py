@@ -1,0 +1,247 @@
+"""The recipes that come with kinema: whole, published, and run on miniatures of their data sets."""
+
+import csv
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from miniatures import make_flow, make_videos
+from safetensors.torch import load_file
+from small_runs import Plain, run, weights
+
+from kinema.core.labels import LabelMap
+from kinema.models.records.lookup import find_record
+from kinema.models.weights import ModelCard, read_card, save_weights
+from kinema.models.zoo import create_model, full_options
+from kinema.training.config import TrainConfig
+from kinema.training.experiment import begin
+from kinema.training.recipe import RECIPES, describe_recipe, list_recipes, load_recipe, make_config
+from kinema.training.schedule import learning_rate
+from kinema.training.step import Objective
+
+NAMED = {  # what every recipe says, and what it says because of what else it says
+    "model", "modality", "frames", "clip_padding", "size", "short_side", "region", "crop", "flip", "optimizer", "lr",
+    "weight_decay", "schedule", "warmup", "batch_size", "accumulate",
+}  # fmt: skip
+NAMED_WITH = {
+    ("optimizer", "sgd"): {"momentum", "dampening", "nesterov"},
+    ("crop", "corner"): {"corner_scales"},
+    ("crop", "random-resized"): {"crop_scale", "crop_ratio"},
+    ("schedule", "plateau"): {"gamma", "patience", "val_fraction"},
+    ("schedule", "multistep"): {"gamma", "milestones"},
+    ("schedule", "piecewise"): {"rates", "milestones"},
+    ("modality", "rgb"): {"pixels"},
+    ("modality", "flow"): {"pixels"},
+}
+OF_THE_USER = {"data", "data_sha256", "seed", "device", "devices", "nodes", "workers", "folds", "track"}
+
+# Clips are 32 or 48 pixels small, those of I3D 9 frames short. Networks that can be are an eighth as wide, and
+# the real ones in the slow tests; I3D and DyMSTA-Net are real in all.
+SMALL = {"batch_size": 2, "accumulate": 1, "total_steps": 2, "device": "cpu", "save_seconds": 1e9}
+OVERRIDES = {
+    "dymsta-ucf101": {"batch_size": 4, "head_epochs": 1},  # a step for each of its two phases
+    "kinema-small": {"frames": 9},
+    **{name: {"frames": 9} for name in list_recipes() if name.startswith("i3d")},
+}
+NARROW = {"widen_factor": 0.125}
+NARROWED = ("c3d", "detention2022", "hara2017", "hara2018", "hara2018-finetune", "kataoka2020")
+ALIKE = ("i3d-kinetics-rgb-paper", "i3d-kinetics-flow-paper", "i3d-transfer-original")  # to others that are fast
+RUNS = [
+    *(pytest.param(name, NARROW if name in NARROWED else {}, marks=[pytest.mark.slow] * (name in ALIKE), id=name)
+      for name in list_recipes()),
+    *(pytest.param(name, {}, marks=pytest.mark.slow, id=f"{name}, whole") for name in NARROWED),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _own_cache(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KINEMA_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    home = tmp_path_factory.mktemp("data")
+    videos = make_videos(home / "videos")
+    return {"rgb": videos, "difference": videos, "flow": make_flow(videos, home / "flow")}
+
+
+def recipe(name, **settings):
+    return make_config({"data": "clips"}, load_recipe(Path(name)), settings)
+
+
+def start(config, folder, narrow):
+    """Weights such as the recipe begins with, of chance, as wide as it is run."""
+    record = find_record(config.weights)
+    options = full_options(record.architecture, {**record.options, **narrow})
+    network = create_model(record.architecture, 3, record.input.channels, **options)
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm3d):
+            module.running_mean.uniform_(-0.1, 0.1)
+    card = ModelCard(record.architecture, options, record.input.channels, LabelMap.unknown(3), record.input, {})
+    save_weights(folder / "start.safetensors", network, card)
+    return folder / "start.safetensors"
+
+
+@pytest.mark.parametrize("name", list_recipes())
+def test_a_recipe_is_flat_and_says_all_it_relies_on(name):
+    found = load_recipe(Path(name))
+    assert not OF_THE_USER & found.keys()
+    assert [key for key, value in found.items() if isinstance(value, dict)] in ([], ["model_options"])
+    missing = NAMED - found.keys()
+    for (key, value), names in NAMED_WITH.items():
+        if found.get(key) == value:
+            missing |= names - found.keys()
+    assert not missing
+    assert len({"stride", "fps"} & found.keys()) == 1
+    assert len({"epochs", "total_steps"} & found.keys()) == 1
+    assert found.keys() <= TrainConfig.model_fields.keys()
+    assert recipe(name).model == found["model"]
+
+
+@pytest.mark.parametrize("name", list_recipes())
+def test_a_recipe_begins_with_its_name_and_cites_its_source(name):
+    text = (RECIPES / f"{name}.yaml").read_text(encoding="utf-8")
+    comment = text.partition("\nmodel:")[0]
+    assert all(line.startswith("#") for line in comment.strip().splitlines())
+    assert text.startswith(f"# {name}: {describe_recipe(name)}\n")
+    assert 20 < len(describe_recipe(name)) < 110
+    assert "\n# Source: " in comment
+    assert max(map(len, text.splitlines())) <= 120
+    if name != "kinema-small":
+        assert re.search(r"https://|Myongji", comment)
+        assert "\n# Deviations: " in comment
+
+
+@pytest.mark.parametrize("name", [name for name in list_recipes() if "weights" in load_recipe(Path(name))])
+def test_published_weights_are_what_the_recipe_goes_on_with(name):
+    config = recipe(name)
+    record = find_record(config.weights)
+    assert record.architecture == config.model_options.get("backbone", config.model)
+    assert record.input.clip.frames == config.frames
+    ours, theirs = config.input_spec, record.input
+    assert (ours.mean, ours.std, ours.value_range) == (theirs.mean, theirs.std, theirs.value_range)
+    assert (ours.size_px, ours.short_side_px, ours.crop) == (theirs.size_px, theirs.short_side_px, theirs.crop)
+    if config.model == record.architecture:
+        options = full_options(record.architecture, record.options)
+        assert {key: options[key] for key in config.model_options} == config.model_options
+
+
+def check_what_moved(config, before, after):
+    """Parameters and statistics before the trained stages, against those of the weights begun with."""
+    prefix = "backbone." if config.model == "dymsta" else ""
+    shared = [key for key in before if prefix + key in after and after[prefix + key].shape == before[key].shape]
+    still = {key for key in shared if torch.equal(before[key], after[prefix + key])}
+    statistics = {key for key in shared if key.endswith(("running_mean", "running_var"))}
+    parameters = set(shared) - statistics - {key for key in shared if key.endswith("num_batches_tracked")}
+    if config.train_from is None:
+        assert not still & parameters
+        return
+    stages = list(create_model(config.model, 2, 3).trunk)
+    first = stages.index(config.train_from) if config.train_from in stages else len(stages)
+    earlier = ("conv1", "bn1", *stages[:first])
+    held = {key for key in shared if key.partition(".")[0] in earlier}
+    assert held
+    assert held & parameters <= still
+    assert not (parameters - held) & still
+    assert (held & statistics <= still) == (config.frozen_batch_norm == "hold")
+
+
+@pytest.mark.parametrize(("name", "narrow"), RUNS)
+def test_a_recipe_trains(name, narrow, data, tmp_path):
+    config = recipe(name)
+    settings = {"data": data[config.modality], **SMALL, **OVERRIDES.get(name, {})}
+    settings["size"] = 48 if name in NARROWED else 32  # fewer leave batch norms one value a clip
+    settings["short_side"] = round(settings["size"] * config.short_side / config.size)
+    settings["model_options"] = {**config.model_options, **narrow}
+    if config.weights:
+        settings["weights"] = start(config, tmp_path, narrow)
+
+    outcome = begin(settings, recipe=Path(name), out=tmp_path / "run")
+
+    card = read_card(outcome.weights[0])
+    assert (card.architecture, card.labels.names) == (config.model, ("left", "right"))
+    expected = config.input_spec
+    assert (card.input.mean, card.input.std) == (expected.mean, expected.std)
+    assert (card.input.value_range, card.input.clip.fps) == (expected.value_range, expected.clip.fps)
+    assert outcome.test.video.n == 2
+    with (tmp_path / "run" / "metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == (2 if name == "dymsta-ucf101" else 1)
+    if config.warmup == 0:
+        assert {float(row["lr"]) for row in rows} == {config.lr}
+    if config.weights:
+        check_what_moved(config, load_file(settings["weights"]), load_file(outcome.folder / "last.safetensors"))
+
+
+@pytest.mark.parametrize(
+    ("name", "rates"),
+    [
+        ("kataoka2020", {0: 0.1, 49.99: 0.1, 50: 0.01, 99: 0.01, 100: 1e-3, 150: 1e-4, 199: 1e-4}),
+        ("detention2022", {0: 0.1, 49.99: 0.1, 50: 0.01, 99: 0.01, 100: 1e-3, 150: 1e-4, 199: 1e-4}),
+        ("hara2017", {0: 0.1, 199: 0.1}),
+        ("hara2018", {0: 0.1, 199: 0.1}),
+        ("hara2018-finetune", {0: 0.001, 199: 0.001}),
+        ("i3d-kinetics-rgb", {0: 0.1, 96_999: 0.1, 97_000: 0.01, 107_999: 0.01, 108_000: 0.001, 114_999: 0.001}),
+        (
+            "i3d-kinetics-flow",
+            {0: 0.1, 96_999: 0.1, 97_000: 0.01, 104_499: 0.01, 104_500: 0.001, 114_999: 0.001, 115_000: 0.1,
+             139_999: 0.1, 140_000: 0.01, 150_000: 0.001, 154_999: 0.001},
+        ),
+        ("i3d-kinetics-rgb-paper", {0: 0.1, 109_999: 0.1}),
+        ("i3d-transfer-full", {0: 0.1, 4_999: 0.1}),
+        ("dymsta-ucf101", {0: 0.01, 99: 0.01}),
+        ("c3d", {0: 0.003, 19_999: 0.003, 20_000: 0.0003, 40_000: 0.00003, 59_999: 0.00003}),
+    ],
+)  # fmt: skip
+def test_rates_are_those_published(name, rates):
+    config = recipe(name)
+    assert {done: pytest.approx(learning_rate(config, done)) for done in rates} == rates
+    if config.schedule == "plateau":
+        assert learning_rate(config, 0, plateau_factor=config.gamma) == pytest.approx(config.lr / 10)
+
+
+@pytest.mark.parametrize(
+    ("name", "clips"),
+    [("hara2017", 256), ("hara2018", 128), ("hara2018-finetune", 128), ("kataoka2020", 128), ("detention2022", 128),
+     ("i3d-kinetics-rgb", 384), ("i3d-kinetics-flow", 384), ("i3d-kinetics-rgb-paper", 384), ("c3d", 30),
+     ("i3d-transfer-fixed", 96), ("dymsta-ucf101", 32)],
+)  # fmt: skip
+def test_a_step_has_as_many_clips_as_published(name, clips):
+    config = recipe(name)
+    assert config.batch_size * config.accumulate == clips
+
+
+@pytest.mark.usefixtures("no_pictures", "plain")
+@pytest.mark.parametrize("name", ["hara2017", "hara2018-finetune", "kataoka2020", "i3d-kinetics-flow", "c3d"])
+def test_weights_are_updated_as_by_torch(job_of, monkeypatch, name):
+    """Four steps of two micro-batches, against SGD with the numbers of the recipe in a loop of a few lines."""
+    found = load_recipe(Path(name))
+    published = {key: found[key] for key in ("lr", "momentum", "dampening", "nesterov", "weight_decay")}
+    seen, scored = [], Objective.__call__
+
+    def watched(self, model, batch, *others):
+        def looked_at(clips):
+            seen.append((clips.clone(), batch.targets))
+            return model(clips)
+
+        return scored(self, looked_at, batch, *others)
+
+    monkeypatch.setattr(Objective, "__call__", watched)
+    of_recipe = {key: found[key] for key in ("pixels", "crop", "flip", "optimizer", *published)}
+    of_recipe |= {"pixels": "kinetics" if found["modality"] == "flow" else found["pixels"]}
+    job = job_of(train=8, batch_size=2, accumulate=2, epochs=2, **of_recipe)
+    run(job)
+
+    torch.manual_seed(job.config.seed)
+    plain = Plain()
+    optimizer = torch.optim.SGD(plain.parameters(), **published)
+    for number, (clips, targets) in enumerate(seen, start=1):
+        (torch.nn.functional.cross_entropy(plain(clips), targets) / 2).backward()
+        if number % 2 == 0:
+            optimizer.step()
+            optimizer.zero_grad()
+    assert len(seen) == 8
+    torch.testing.assert_close(weights(job), dict(plain.state_dict()))
