@@ -1,0 +1,134 @@
+"""Who trains what: one owner at a time, whatever dies."""
+
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from kinema.studies.claims import Claims, Owner
+
+
+@pytest.fixture
+def claims(tmp_path):
+    return Claims(tmp_path / "claims")
+
+
+def dead_process():
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def as_if_of(claim, **changes):
+    """Rewrite a claim as another process would have written it."""
+    content = {**json.loads(claim.path.read_text()), **changes}
+    claim.path.write_text(json.dumps(content))
+
+
+def age(claim, seconds):
+    then = time.time() - seconds
+    os.utime(claim.path, (then, then))
+
+
+def test_what_is_held_is_not_given_out_again(claims):
+    claim = claims.claim("run")
+    assert claims.claim("run") is None
+    assert claims.holder("run") == Owner.me()
+    assert claims.claim("run.1") is not None  # another run, though its files begin alike
+    with claim:
+        pass
+    assert claims.holder("run") is None
+    assert claims.claim("run") is not None
+
+
+def test_a_dead_process_of_this_machine_is_taken_over_at_once(claims):
+    first = claims.claim("run")
+    as_if_of(first, pid=dead_process())
+    second = claims.claim("run")
+    assert (first.path.name, second.path.name) == ("run.1", "run.2")
+    assert claims.claim("run") is None
+
+
+def test_a_process_that_got_the_number_of_a_dead_one_is_told_from_it(claims):
+    as_if_of(claims.claim("run"), started="1")
+    assert claims.claim("run") is not None
+
+
+def test_a_process_elsewhere_is_taken_over_once_it_is_silent_for_long(claims):
+    claim = claims.claim("run")
+    as_if_of(claim, machine="elsewhere", pid=dead_process())
+    assert claims.claim("run") is None
+    age(claim, claims.expiry_seconds - 30)
+    assert claims.claim("run") is None
+    age(claim, claims.expiry_seconds + 1)
+    assert claims.claim("run") is not None
+
+
+def test_a_claim_that_was_never_written_out_is_taken_over_once_it_is_old(claims):
+    claim = claims.claim("run")
+    claim.path.write_text("")
+    assert claims.claim("run") is None
+    age(claim, claims.expiry_seconds + 1)
+    assert claims.claim("run") is not None
+
+
+def test_an_owner_keeps_its_claim_young_and_hears_of_its_loss(claims):
+    heard = multiprocessing.get_context("spawn").Event()
+    claim = claims.claim("run")
+    with claim.keep_alive(heard.set, beat_seconds=0.01):
+        age(claim, 1000)
+        while time.time() - claim.path.stat().st_mtime > 100:
+            time.sleep(0.01)
+        age(claim, 1000)
+        (claims.folder / "run.2").write_text(json.dumps({**json.loads(claim.path.read_text()), "pid": 1}))
+        assert heard.wait(60)
+    assert claim.lost
+    assert json.loads(claim.path.read_text())["pid"] == os.getpid()  # nothing is let go that is not held
+
+
+def test_deaths_in_a_row_are_counted(claims):
+    for _ in range(2):
+        as_if_of(claims.claim("run"), pid=dead_process())
+    claim = claims.claim("run")
+    assert claims.deaths("run") == 2
+    with claim:
+        pass
+    with claims.claim("run"):
+        assert claims.deaths("run") == 0
+
+
+def test_what_is_forgotten_begins_anew(claims):
+    claims.claim("run")
+    other = claims.claim("other")
+    claims.forget("run")
+    assert [path.name for path in claims.folder.iterdir()] == [other.path.name]
+    assert claims.claim("run").path.name == "run.1"
+
+
+def take(folder, start, taken):
+    claims = Claims(folder)
+    start.wait()
+    for number in range(30):
+        claim = claims.claim(f"run-{number}")
+        if claim is not None:
+            taken.put(number)
+
+
+def test_of_processes_that_reach_out_at_once_one_wins(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    start, taken = context.Event(), context.Queue()
+    for number in range(15):  # half of them are to be taken over from the dead
+        as_if_of(Claims(tmp_path).claim(f"run-{number}"), pid=dead_process())
+    processes = [context.Process(target=take, args=(tmp_path, start, taken)) for _ in range(4)]
+    for process in processes:
+        process.start()
+    start.set()
+    found = sorted(taken.get(timeout=60) for _ in range(30))
+    for process in processes:
+        process.join()
+    assert found == list(range(30))
+    assert taken.empty()
