@@ -130,7 +130,8 @@ def test_a_run_goes_on_when_the_server_is_up_again(packed_clips, from_folder, tm
         with pytest.raises(DataError, match="after 6 tries in a row") as caught:
             train(config, tmp_path / "run", progress=Cutting())
         assert "the server is up" in caught.value.next_step
-        assert said[-1] == f"stopped; go on with: kinema train --resume {tmp_path / 'run'}"
+        best = tmp_path / "run" / "best.safetensors"
+        assert said[-1] == f"stopped; weights so far in {best}; go on with: kinema train --resume {tmp_path / 'run'}"
         down.clear()
         outcome = resume(tmp_path / "run", {})
     assert same(last(outcome), last(from_folder))

@@ -1,5 +1,7 @@
 """Runs that end before their time because validation gets no better."""
 
+from pathlib import Path
+
 import pytest
 from small_runs import StoppedError, run, same, stop_after, table, validating, weights
 
@@ -7,7 +9,7 @@ from kinema.core.errors import UsageError
 from kinema.core.progress import Silent
 from kinema.training.checkpoint import EpochRow
 from kinema.training.recipe import make_config
-from kinema.training.stopping import best_epoch, describe_end, ended_early
+from kinema.training.stopping import best_epoch, describe_close, describe_end, ended_early
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 
@@ -66,7 +68,7 @@ def test_a_run_that_gets_no_better_ends(job_of, monkeypatch):
     job, told = job_of(val=3, epochs=5, early_stopping=2), Listening()
     run(job, progress=told)
     assert len(table(job)) == 4
-    assert told.lines[-1] == "ended after epoch 4: the last 2 epochs validated no better than epoch 2"
+    assert told.lines[-1].startswith("ended after epoch 4: the last 2 epochs validated no better than epoch 2; weights")
 
 
 @pytest.mark.usefixtures("plain")
@@ -107,3 +109,15 @@ def test_there_must_be_something_to_watch(settings):
 def test_what_is_watched_must_be_there(job_of):
     with pytest.raises(UsageError, match="early_stopping 2, but there are no validation videos"):
         run(job_of(early_stopping=2, epochs=5))
+
+
+def test_a_run_says_in_a_line_how_it_ended_and_where_its_weights_lie():
+    best = Path("run/best.safetensors")
+    watched = rows((0.5, 1.0), (0.75, 1.1), (0.5, 1.2))
+    assert describe_close(config_of(), watched, best) == (
+        "ended after epoch 3, the last; the best was epoch 2; weights in run/best.safetensors"
+    )
+    early = describe_close(config_of(early_stopping=1), watched, best)
+    assert early == f"{describe_end(config_of(early_stopping=1), watched)}; weights in run/best.safetensors"
+    blind = [EpochRow(1, 0.5, 0.5, None, None, None, 0.1, 5.0)]
+    assert describe_close(config_of(), blind, best) == "ended after epoch 1, the last; weights in run/best.safetensors"

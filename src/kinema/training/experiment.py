@@ -32,6 +32,7 @@ from kinema.inference.predictor import load
 from kinema.models.published import weights_path
 from kinema.models.weights import ModelCard, read_card, save_weights
 from kinema.models.zoo import create_model, full_options
+from kinema.training.checkpoint import RunState
 from kinema.training.config import TrainConfig
 from kinema.training.curves import as_run
 from kinema.training.freezing import describe_training, plan_phases
@@ -43,6 +44,8 @@ from kinema.training.run import RunFolder
 from kinema.training.source import Division, Source, address_of, name_of, plan
 from kinema.training.stopping import describe_end, ended_early
 from kinema.training.team import TrainingTeam
+from kinema.training.trackers import require_trackers, tracking_of
+from kinema.training.tracking import Tracking, estimates_of
 
 __all__ = ["Outcome", "begin", "resume", "train"]
 
@@ -191,6 +194,7 @@ def train(
     with torch.device("meta"):
         network = create_model(config.model, 1, config.input_spec.channels, **config.model_options)
     plan_phases(network, config)
+    require_trackers(config)
     asked = config
     if config.weights is not None:
         config = config.model_copy(update={"weights": str(weights_path(config.weights, progress=progress))})
@@ -245,16 +249,28 @@ class _Bench:
     def run(self, division: Division, folder: RunFolder, *, resumed: bool) -> _Result:
         """Train on one division, test what came of it, write the folder's closing files."""
         began = time.perf_counter()
-        card = self.card(division)
         job = Job(
             config=self.config,
             train=division.train,
             val=division.val,
-            card=card,
+            card=self.card(division),
             videos=self.source.videos,
             folder=folder,
         )
-        state = fit(job, self.fabric, resume=resumed, progress=self.progress)
+        with self.tracking(folder) as tracking:
+            state = fit(job, self.fabric, resume=resumed, progress=self.progress, tracking=tracking)
+            result = self._closing(division, folder, state, began)
+            if result.test is not None:
+                levels = [result.test.video.to_json(), result.test.clip.to_json()]
+                tracking.conclude(estimates_of("test" if division.test else "val", levels))
+        return result
+
+    def tracking(self, folder: RunFolder) -> Tracking:
+        """What shows the run in `folder` besides its files; the first process speaks for all."""
+        return tracking_of(self.config, folder, self.progress) if self.fabric.is_global_zero else Tracking()
+
+    def _closing(self, division: Division, folder: RunFolder, state: RunState, began: float) -> _Result:
+        """Test what a training left, and write the folder's closing files."""
         name = "" if division.fold is None else f"fold {division.fold + 1}"
         course = as_run(name or folder.path.name, state.rows)
         if not (division.test or division.val):
@@ -262,6 +278,7 @@ class _Bench:
         test = self._examine(division, folder)
         if not self.fabric.is_global_zero:
             return _Result(None, course)
+        card = self.card(division)
         predictor = load(folder.best, device=self.config.device)
         metrics = tuple(
             {"protocol": f"{test.protocol.split}; {test.protocol.views}", **m.to_json()}

@@ -31,13 +31,14 @@ from kinema.training.parts import Job, Parts, set_up
 from kinema.training.processes import require_same
 from kinema.training.run import is_lost_reader
 from kinema.training.step import refuse_non_finite
-from kinema.training.stopping import describe_end, ended_early
+from kinema.training.stopping import describe_close, ended_early
+from kinema.training.tracking import Tracking
 from kinema.training.validation import describe, validate
 
 __all__ = ["fit"]
 
 
-def fit(job: Job, fabric: Fabric, *, resume: bool, progress: Progress) -> RunState:
+def fit(job: Job, fabric: Fabric, *, resume: bool, progress: Progress, tracking: Tracking | None = None) -> RunState:
     """Train to the last epoch, or until validation gets no better. Only the first process writes.
 
     Args:
@@ -45,6 +46,7 @@ def fit(job: Job, fabric: Fabric, *, resume: bool, progress: Progress) -> RunSta
         fabric: what `connect` gave.
         resume: go on from the folder's state instead of starting.
         progress: where bars and lines go.
+        tracking: where the curves are shown besides the folder.
 
     Raises:
         TrainingError: a loss or gradient that is no number, or a state that cannot be resumed.
@@ -58,10 +60,15 @@ def fit(job: Job, fabric: Fabric, *, resume: bool, progress: Progress) -> RunSta
         state = load_state(job.folder.state, parts.network, parts.optimizer, parts.average)
         parts.plateau.restore(state.plateau)
         progress.log(f"resumed after {state.epoch} epochs and {state.step} steps")
+    elif resume:
+        progress.log(f"no {job.folder.state.name} to go on from: the run begins anew")
     shared = "put the run folder where all machines see it"
     require_same(fabric, "the state resumed from, in epochs and steps,", (state.epoch, state.step), next_step=shared)
     parts.enter_epoch(state.epoch)
     progress.log(describe_phase(parts.network, job.config))
+    tracking = tracking or Tracking()
+    with parts.team.together():
+        tracking.begin(state.rows)
     board = job.folder.tensorboard(state.epoch) if fabric.is_global_zero else nullcontext()
     with StopRequest() as stop, board as scalars, _told_how_to_go_on(job, progress):
         while not _over(parts, state):
@@ -72,10 +79,10 @@ def fit(job: Job, fabric: Fabric, *, resume: bool, progress: Progress) -> RunSta
             now = asked or _over(parts, state)
             _let_first_write(job, parts, partial(_write, job, parts, state, scalars, now=now))
             progress.log(describe(row, parts.timetable.epochs))
+            tracking.row(row)
             if asked:
                 _stop(job, progress)
-    if ended_early(job.config, state.rows):
-        progress.log(describe_end(job.config, state.rows))
+    progress.log(describe_close(job.config, state.rows, job.folder.best))
     return state
 
 
@@ -233,4 +240,5 @@ def _stop(job: Job, progress: Progress) -> None:
 
 
 def _tell_how_to_go_on(job: Job, progress: Progress) -> None:
-    progress.log(f"stopped; go on with: kinema train --resume {job.folder.run}")
+    so_far = f"; weights so far in {job.folder.best}" if job.folder.best.exists() else ""
+    progress.log(f"stopped{so_far}; go on with: kinema train --resume {job.folder.run}")

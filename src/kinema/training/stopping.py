@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from kinema.core.errors import UsageError
 from kinema.datasets.sample import Sample
 from kinema.training.checkpoint import EpochRow
 from kinema.training.config import TrainConfig
 
-__all__ = ["best_epoch", "describe_end", "ended_early", "require_watched"]
+__all__ = ["best_epoch", "describe_close", "describe_end", "ended_early", "require_watched"]
 
 
 def best_epoch(rows: Sequence[EpochRow]) -> int:
@@ -40,6 +41,17 @@ def require_watched(config: TrainConfig, val: Sequence[Sample]) -> None:
             allowed="validation videos, which tell when the network gets no better",
             next_step="add some, or leave out early_stopping",
         )
+
+
+def describe_close(config: TrainConfig, rows: Sequence[EpochRow], weights: Path) -> str:
+    """How a run ended and where its weights lie, in a line."""
+    if ended_early(config, rows):
+        how = describe_end(config, rows)
+    elif rows and rows[-1].val_loss is not None:
+        how = f"ended after epoch {len(rows)}, the last; the best was epoch {best_epoch(rows)}"
+    else:
+        how = f"ended after epoch {len(rows)}, the last"
+    return f"{how}; weights in {weights}"
 
 
 def describe_end(config: TrainConfig, rows: Sequence[EpochRow]) -> str:
