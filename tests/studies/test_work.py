@@ -62,7 +62,8 @@ def test_pretrainings_come_first_and_nothing_is_repeated(laid_out, trained):
     course = run_study(grid, workers=1, progress=lines)
     assert trained == [(name, False) for name in ("p", "p,seed=0", "p,seed=1", "none,seed=0", "none,seed=1")]
     assert (len(course.done), course.failed, course.missing) == (5, {}, ())
-    assert lines.said[1].startswith("2/5  p,seed=0  0.500 [0.250, 0.750]  0 s; about 0 min left")
+    assert lines.said[1].startswith("2/5  p,seed=0  0.500 [0.250, 0.750]  ")
+    assert "; about " in lines.said[1]
     assert run_study(grid, workers=1, progress=lines).done == course.done
     assert len(trained) == 5
     assert "5 of 5 runs are finished already" in lines.said

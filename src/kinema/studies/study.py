@@ -26,7 +26,7 @@ BESIDE_SETTINGS = ("recipe", "pretrained")
 
 def _names(value: Any) -> Any:
     """One name or several as several; a number is a name as it is written."""
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple)):
         return tuple(_name(one) for one in value)
     return () if value is None else (_name(value),)
 
