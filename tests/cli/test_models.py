@@ -17,6 +17,7 @@ from kinema.models.records.lookup import list_records
 from kinema.models.records.record import ClassSet, Licence, WeightsRecord
 from kinema.models.weights import ModelCard, read_card, save_weights
 from kinema.models.zoo import create_model, list_models
+from kinema.training.recipe import list_recipes, recipe_text
 
 
 def run(monkeypatch, *arguments, width=200):
@@ -76,6 +77,22 @@ def test_list_of_weights_as_json(monkeypatch):
     assert i3d["figures"][0]["protocol"].startswith("Kinetics-400, test; video level")
     assert told["resnet3d_50-kinetics700"]["classes"]["known"] is False
     assert told["resnet3d_50-kinetics700"]["direct_link"] is False
+
+
+def test_list_of_recipes_says_a_line_of_each(monkeypatch):
+    lines = run(monkeypatch, "list", "--recipes").splitlines()
+    assert [line.split()[0] for line in lines[1 : 1 + len(list_recipes())]] == list_recipes()
+    assert lines[1].split(maxsplit=1)[1].strip() == "C3D on UCF101 from random weights, 60,000 steps."
+    found = json.loads(run(monkeypatch, "list", "--recipes", "--json"))
+    assert [row["name"] for row in found] == list_recipes()
+    assert found[0]["settings"]["lr"] == 0.003
+    with pytest.raises(UsageError, match="--weights and --recipes"):
+        run(monkeypatch, "list", "--recipes", "--weights")
+
+
+def test_a_recipe_is_shown_as_it_is_written(monkeypatch):
+    assert run(monkeypatch, "show", "hara2017", width=40) == recipe_text("hara2017")
+    assert json.loads(run(monkeypatch, "show", "hara2017", "--json"))["schedule"] == "plateau"
 
 
 def test_show_draws_stages_and_options(monkeypatch):

@@ -11,12 +11,12 @@ from safetensors.torch import load_file
 from small_runs import Plain, run, weights
 
 from kinema.core.labels import LabelMap
-from kinema.models.records.lookup import find_record
+from kinema.models.records.lookup import find_record, is_record
 from kinema.models.weights import ModelCard, read_card, save_weights
-from kinema.models.zoo import create_model, full_options
+from kinema.models.zoo import create_model, full_options, list_models
 from kinema.training.config import TrainConfig
 from kinema.training.experiment import begin
-from kinema.training.recipe import RECIPES, describe_recipe, list_recipes, load_recipe, make_config
+from kinema.training.recipe import list_recipes, load_recipe, make_config, recipe_summaries, recipe_text
 from kinema.training.schedule import learning_rate
 from kinema.training.step import Objective
 
@@ -45,7 +45,7 @@ OVERRIDES = {
     **{name: {"frames": 9} for name in list_recipes() if name.startswith("i3d")},
 }
 NARROW = {"widen_factor": 0.125}
-NARROWED = ("c3d", "detention2022", "hara2017", "hara2018", "hara2018-finetune", "kataoka2020")
+NARROWED = ("c3d-ucf101", "detention2022", "hara2017", "hara2018", "hara2018-finetune", "kataoka2020")
 ALIKE = ("i3d-kinetics-rgb-paper", "i3d-kinetics-flow-paper", "i3d-transfer-original")  # to others that are fast
 RUNS = [
     *(pytest.param(name, NARROW if name in NARROWED else {}, marks=[pytest.mark.slow] * (name in ALIKE), id=name)
@@ -99,15 +99,18 @@ def test_a_recipe_is_flat_and_says_all_it_relies_on(name):
     assert len({"epochs", "total_steps"} & found.keys()) == 1
     assert found.keys() <= TrainConfig.model_fields.keys()
     assert recipe(name).model == found["model"]
+    assert not is_record(name)
+    assert name not in list_models()  # `kinema models show` shows all three
 
 
 @pytest.mark.parametrize("name", list_recipes())
 def test_a_recipe_begins_with_its_name_and_cites_its_source(name):
-    text = (RECIPES / f"{name}.yaml").read_text(encoding="utf-8")
+    text = recipe_text(name)
+    (summary,) = (row["summary"] for row in recipe_summaries() if row["name"] == name)
     comment = text.partition("\nmodel:")[0]
     assert all(line.startswith("#") for line in comment.strip().splitlines())
-    assert text.startswith(f"# {name}: {describe_recipe(name)}\n")
-    assert 20 < len(describe_recipe(name)) < 110
+    assert text.startswith(f"# {name}: {summary}\n")
+    assert 20 < len(summary) < 110
     assert "\n# Source: " in comment
     assert max(map(len, text.splitlines())) <= 120
     if name != "kinema-small":
@@ -193,7 +196,7 @@ def test_a_recipe_trains(name, narrow, data, tmp_path):
         ("i3d-kinetics-rgb-paper", {0: 0.1, 109_999: 0.1}),
         ("i3d-transfer-full", {0: 0.1, 4_999: 0.1}),
         ("dymsta-ucf101", {0: 0.01, 99: 0.01}),
-        ("c3d", {0: 0.003, 19_999: 0.003, 20_000: 0.0003, 40_000: 0.00003, 59_999: 0.00003}),
+        ("c3d-ucf101", {0: 0.003, 19_999: 0.003, 20_000: 0.0003, 40_000: 0.00003, 59_999: 0.00003}),
     ],
 )  # fmt: skip
 def test_rates_are_those_published(name, rates):
@@ -206,7 +209,7 @@ def test_rates_are_those_published(name, rates):
 @pytest.mark.parametrize(
     ("name", "clips"),
     [("hara2017", 256), ("hara2018", 128), ("hara2018-finetune", 128), ("kataoka2020", 128), ("detention2022", 128),
-     ("i3d-kinetics-rgb", 384), ("i3d-kinetics-flow", 384), ("i3d-kinetics-rgb-paper", 384), ("c3d", 30),
+     ("i3d-kinetics-rgb", 384), ("i3d-kinetics-flow", 384), ("i3d-kinetics-rgb-paper", 384), ("c3d-ucf101", 30),
      ("i3d-transfer-fixed", 96), ("dymsta-ucf101", 32)],
 )  # fmt: skip
 def test_a_step_has_as_many_clips_as_published(name, clips):
@@ -215,7 +218,7 @@ def test_a_step_has_as_many_clips_as_published(name, clips):
 
 
 @pytest.mark.usefixtures("no_pictures", "plain")
-@pytest.mark.parametrize("name", ["hara2017", "hara2018-finetune", "kataoka2020", "i3d-kinetics-flow", "c3d"])
+@pytest.mark.parametrize("name", ["hara2017", "hara2018-finetune", "kataoka2020", "i3d-kinetics-flow", "c3d-ucf101"])
 def test_weights_are_updated_as_by_torch(job_of, monkeypatch, name):
     """Four steps of two micro-batches, against SGD with the numbers of the recipe in a loop of a few lines."""
     found = load_recipe(Path(name))

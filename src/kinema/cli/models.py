@@ -1,4 +1,4 @@
-"""`kinema models`: what networks there are, and what one of them looks like."""
+"""`kinema models`: what networks, weights and recipes there are, and what one of them looks like."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from rich.markup import escape
 
 from kinema.cli.render import bars, stdout, write_json
 from kinema.cli.render_models import conversion_json, show_conversion
+from kinema.cli.render_recipes import show_recipe, show_recipes
 from kinema.cli.render_zoo import models_json, show_model, show_models, show_record, show_records
+from kinema.core.errors import UsageError
 
 __all__ = ["app"]
 
@@ -20,12 +22,21 @@ app = typer.Typer(help="The networks that can be trained, and others' weights fo
 @app.command("list")
 def list_(
     weights: Annotated[bool, typer.Option("--weights", help="Published weights instead of networks.")] = False,
+    recipes: Annotated[bool, typer.Option("--recipes", help="Recipes of kinema train instead.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON array on stdout.")] = False,
 ) -> None:
     """Every network with its size, cost at 400 classes, and the best that was published of it."""
     from kinema.models.records.lookup import list_records, records_of
     from kinema.models.zoo import find_row, list_models
 
+    if weights and recipes:
+        raise UsageError("--weights and --recipes", allowed="one of them", next_step="list one, then the other")
+    if recipes:
+        from kinema.training.recipe import recipe_summaries
+
+        summaries = recipe_summaries()
+        write_json(summaries) if as_json else show_recipes(summaries)
+        return
     if weights:
         records = list_records()
         write_json([record.to_json() for record in records]) if as_json else show_records(records)
@@ -36,13 +47,17 @@ def list_(
 
 @app.command()
 def show(
-    name: Annotated[str, typer.Argument(help="A name of `kinema models list`, with or without --weights.")],
+    name: Annotated[str, typer.Argument(help="A name of `kinema models list`, alone or of --weights or --recipes.")],
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
-    """One network from clip to logits, or what is known about published weights."""
+    """One network from clip to logits, what is known about published weights, or a recipe with its reasons."""
     from kinema.models.records.lookup import find_record, is_record, records_of
     from kinema.models.zoo import describe
+    from kinema.training.recipe import list_recipes, load_recipe, recipe_text
 
+    if name in list_recipes():
+        write_json(load_recipe(Path(name))) if as_json else show_recipe(recipe_text(name))
+        return
     if is_record(name):
         record = find_record(name)
         write_json(record.to_json()) if as_json else show_record(record)

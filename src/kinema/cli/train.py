@@ -36,7 +36,7 @@ def train(
     allow_leak: Annotated[bool | None, typer.Option("--allow-leak", help="Permit splits that part a group.")] = None,
     skip_broken: Annotated[bool | None, typer.Option("--skip-broken", help="Leave out broken videos.")] = None,
     recipe: Annotated[
-        Path | None, typer.Option(help="YAML file of settings, or a recipe of kinema's own. [kinema-small]")
+        Path | None, typer.Option(help="YAML file of settings, or of `kinema models list --recipes`. [kinema-small]")
     ] = None,
     assign: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting.")] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder. [runs/DATA-MODEL]")] = None,

@@ -20,20 +20,19 @@ from kinema.training.config import TrainConfig
 
 __all__ = [
     "DEFAULT_RECIPE",
-    "RECIPES",
     "allowed_values",
-    "describe_recipe",
     "list_recipes",
     "load_recipe",
     "make_config",
     "parse_assignments",
+    "recipe_summaries",
+    "recipe_text",
 ]
 
 DEFAULT_RECIPE = "kinema-small"
 """What trains where neither a model nor weights nor a recipe is named."""
 
-RECIPES = files("kinema.training.recipes")
-"""Where kinema's own recipes lie, each as NAME.yaml."""
+_RECIPES = files("kinema.training.recipes")
 
 # Its reader also raises what dates, long numbers and deep nesting raise.
 _NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
@@ -69,13 +68,24 @@ def make_config(*layers: Mapping[str, Any]) -> TrainConfig:
 
 def list_recipes() -> list[str]:
     """Names of the recipes that come with kinema, sorted."""
-    return sorted(entry.name.removesuffix(".yaml") for entry in RECIPES.iterdir() if entry.name.endswith(".yaml"))
+    return sorted(entry.name.removesuffix(".yaml") for entry in _RECIPES.iterdir() if entry.name.endswith(".yaml"))
 
 
-def describe_recipe(name: str) -> str:
-    """The first line of a recipe of kinema's own, which says what it trains."""
-    first = (RECIPES / f"{name}.yaml").read_text(encoding="utf-8").partition("\n")[0]
-    return first.removeprefix(f"# {name}: ")
+def recipe_text(name: str) -> str:
+    """A recipe of kinema's own as it is written, with its source and its deviations from it."""
+    return (_RECIPES / f"{name}.yaml").read_text(encoding="utf-8")
+
+
+def recipe_summaries() -> list[dict[str, Any]]:
+    """Of each recipe of kinema's own the `name`, the `summary` in its first line, and the `settings`."""
+    return [
+        {
+            "name": name,
+            "summary": recipe_text(name).partition("\n")[0].removeprefix(f"# {name}: "),
+            "settings": load_recipe(Path(name)),
+        }
+        for name in list_recipes()
+    ]
 
 
 def load_recipe(path: Path) -> dict[str, Any]:
@@ -86,7 +96,7 @@ def load_recipe(path: Path) -> dict[str, Any]:
     """
     own = str(path) in list_recipes()
     try:
-        text = (RECIPES / f"{path}.yaml" if own else path).read_text(encoding="utf-8")
+        text = (_RECIPES / f"{path}.yaml" if own else path).read_text(encoding="utf-8")
         content = yaml.safe_load(text)
     except OSError as error:
         raise UsageError(
