@@ -1,0 +1,258 @@
+"""What a study comes to: tables, warnings, figures, files; of runs whose answers are known."""
+
+import csv
+import html
+import re
+
+import numpy as np
+import pytest
+from made_up import finish
+
+from kinema.core.errors import DataError, UsageError
+from kinema.evaluation.estimate import wilson
+from kinema.studies.comparison import mcnemar
+from kinema.studies.figures import build_figures
+from kinema.studies.grid import lay_out
+from kinema.studies.report import report_study
+from kinema.studies.results import read_results
+from kinema.studies.tables import build_tables
+
+AXES = {
+    "source": {"none": {}, "small": {"lr": 0.1}, "large": {"lr": 0.2}},
+    "mode": {"fc": {}, "all": {"momentum": 0.5}},
+}
+
+
+@pytest.fixture
+def laid_out(write_study, tmp_path):
+    def lay(**parts):
+        given = {"axes": AXES, "tables": [{"title": "By set", "rows": "source", "columns": "mode"}], **parts}
+        return lay_out(write_study(**given), tmp_path / "out")
+
+    return lay
+
+
+def table_of(grid, number=0):
+    return build_tables(grid, read_results(grid))[number]
+
+
+def by_name(grid):
+    return {run.name: run for run in grid.runs}
+
+
+def finish_all(grid, **right):
+    for run in grid.runs:
+        finish(run, right.get(run.levels["source"], range(20)))
+
+
+def test_a_cell_is_the_share_of_right_videos_with_its_interval(laid_out):
+    grid = laid_out()
+    finish_all(grid, none=range(10), small=range(20), large=range(38))
+    table = table_of(grid)
+    assert (table.rows, table.columns, table.header) == (("none", "small", "large"), ("fc", "all"), "source")
+    cell = table.cells[2][0]
+    assert (cell.accuracy.value, cell.accuracy.low, cell.accuracy.high) == pytest.approx(
+        (0.95, wilson(38, 40).low, wilson(38, 40).high)
+    )
+    assert cell.over_groups.n == 10
+    assert cell.over_groups.value == pytest.approx(0.95)
+    assert [[cell.best for cell in row] for row in table.cells] == [[False] * 2, [False] * 2, [True] * 2]
+    assert table.pooled == ()
+
+
+def test_runs_that_answer_the_same_videos_make_the_share_steadier_not_the_videos_more(laid_out):
+    grid = laid_out(axes={"source": AXES["source"], "seed": [0, 1, 2]}, tables=[{"rows": "source"}])
+    for run in grid.runs:
+        finish(run, range(10 + 2 * int(run.levels["seed"])))
+    table = table_of(grid)
+    cell = table.cells[0][0]
+    assert (len(cell.results), cell.planned, cell.accuracy.n) == (3, 3, 40)
+    assert cell.accuracy.value == pytest.approx(12 / 40)
+    assert cell.spread == pytest.approx(np.std([10 / 40, 12 / 40, 14 / 40], ddof=1))
+    assert table.pooled == ("seed",)
+    assert table.columns == ("",)
+
+
+def test_rows_are_compared_with_the_baseline_and_with_the_best(laid_out):
+    grid = laid_out(baseline={"source": "none"})
+    finish_all(grid, none=range(10), small=range(4, 24), large=range(38))
+    table = table_of(grid)
+    said = [(one.column, one.first, one.second) for one in table.with_baseline]
+    assert said == [(mode, row, "none") for mode in ("fc", "all") for row in ("small", "large")]
+    first = table.with_baseline[0]
+    assert (first.pairing.first, first.pairing.second, first.pairing.n, first.family) == (14, 4, 40, 4)
+    assert first.pairing.by_videos == mcnemar(14, 4)
+    assert first.pairing.p == first.pairing.by_groups
+    assert [(one.first, one.second, one.family) for one in table.with_best] == [
+        ("large", "none", 6), ("large", "small", 6), ("large", "none", 6), ("large", "small", 6),
+    ]  # fmt: skip
+    assert all(one.pairing.difference > 0 for one in table.with_best)
+    assert all(one.p >= one.pairing.p for one in (*table.with_baseline, *table.with_best))
+
+
+def test_a_baseline_of_rows_of_two_axes_changes_only_its_own(laid_out):
+    grid = laid_out(baseline={"source": "none"}, tables=[{"rows": ["mode", "source"]}])
+    finish_all(grid)
+    table = table_of(grid)
+    assert table.rows[:2] == ("fc · none", "fc · small")
+    assert [(one.first, one.second) for one in table.with_baseline] == [
+        (f"{mode} · {source}", f"{mode} · none") for mode in ("fc", "all") for source in ("small", "large")
+    ]
+
+
+def test_a_warning_stands_where_n_cannot_separate_and_goes_where_it_can(laid_out):
+    grid = laid_out()
+    finish_all(grid, none=range(20), small=range(21), large=range(22))
+    warnings = table_of(grid).warnings
+    assert len(warnings) == 2
+    found = re.fullmatch(
+        r"fc: n = 40 cannot separate these rows: "
+        r"only differences above about (\d+) points would be seen \(80 % power\)",
+        warnings[0],
+    )
+    assert 15 < int(found[1]) < 40
+
+
+def test_where_every_row_is_told_from_the_best_no_warning_stands(laid_out):
+    grid = laid_out()
+    finish_all(grid, none=[], small=range(4), large=range(40))
+    table = table_of(grid)
+    assert table.warnings == ()
+    assert all(one.separates for one in table.with_best)
+
+
+def test_a_warning_names_the_rows_that_stay_together(laid_out):
+    grid = laid_out()
+    finish_all(grid, none=[], small=range(38), large=range(40))
+    assert table_of(grid).warnings[0].startswith("fc: n = 40 cannot separate large from small: only differences above")
+
+
+def test_what_is_missing_is_shown_and_left_out_of_the_tests(laid_out):
+    grid = laid_out(leave_out=[{"source": "none", "mode": "fc"}])
+    runs = by_name(grid)
+    finish(runs["small,fc"], range(10))
+    finish(runs["large,fc"], range(38))
+    table = table_of(grid)
+    assert [[(cell.planned, len(cell.results)) for cell in row] for row in table.cells] == [
+        [(0, 0), (1, 0)], [(1, 1), (1, 0)], [(1, 1), (1, 0)],
+    ]  # fmt: skip
+    assert table.warnings[0] == "3 of 5 runs are missing: figures and tests are of those that are finished"
+    assert {one.column for one in table.with_best} == {"fc"}
+
+
+def test_validation_videos_are_called_so(laid_out):
+    grid = laid_out()
+    for run in grid.runs:
+        finish(run, range(20), val=True)
+    assert (
+        "Nothing was held out for a test: these are validation videos, by which the epoch was chosen"
+        in table_of(grid).warnings
+    )
+
+
+def test_rows_of_other_data_are_not_paired(laid_out):
+    grid = laid_out(axes={"on": {"one": {"data": "one.csv"}, "two": {"data": "two.csv"}}}, tables=[{"rows": "on"}])
+    for run in grid.runs:
+        finish(run, range(20))
+    table = table_of(grid)
+    assert table.with_best == ()
+    assert table.warnings == ("The rows were not tested on the same videos, so no paired test compares them",)
+
+
+def test_one_table_for_each_level(laid_out):
+    grid = laid_out(
+        tables=[{"title": "By set", "rows": "source", "each": "mode", "where": {"source": ["none", "large"]}}]
+    )
+    finish_all(grid)
+    tables = build_tables(grid, read_results(grid))
+    assert [(table.title, table.rows) for table in tables] == [
+        ("By set · fc", ("none", "large")), ("By set · all", ("none", "large")),
+    ]  # fmt: skip
+
+
+def test_figures_are_means_and_their_last_epochs_are_measured(laid_out):
+    grid = laid_out(figures=[{"title": "Course", "lines": "source", "where": {"mode": "all"}, "last": 2}])
+    finish_all(grid)
+    (figure,) = build_figures(grid, read_results(grid))
+    assert figure.panels == ("loss, training", "accuracy, training")
+    assert figure.pooled == ("folds",)
+    assert "no clips were kept to validate" in figure.note
+    line = figure.lines[0]
+    assert line.values("loss, training").mean(axis=0) == pytest.approx([1 / epoch + 0.15 for epoch in (1, 2, 3, 4)])
+    assert line.last("loss, training") == pytest.approx(0.4)
+    assert line.unsteadiness("loss, training", 2) == pytest.approx(np.std([1 / 3, 1 / 4], ddof=1))
+    assert line.unsteadiness("loss, validation", 2) is None
+
+
+def test_validation_is_drawn_where_there_was_one(laid_out):
+    grid = laid_out()
+    for run in grid.runs:
+        finish(run, range(20), val=True)
+    (figure,) = build_figures(grid, read_results(grid))
+    assert len(figure.panels) == 4
+    assert figure.note == ""
+
+
+def test_the_three_files(laid_out, tmp_path):
+    grid = laid_out(baseline={"source": "none"}, title="Sets & <modes>")
+    runs = by_name(grid)
+    for name, right in (
+        ("none,fc", range(10)),
+        ("large,fc", range(38)),
+        ("none,all", range(12)),
+        ("large,all", range(39)),
+    ):
+        finish(runs[name], right)
+    report_study(grid)
+    with (tmp_path / "out" / "results.csv").open(encoding="utf-8-sig", newline="") as file:
+        rows = {row["run"]: row for row in csv.DictReader(file)}
+    assert len(rows) == 6
+    row = rows["large,fc"]
+    assert (row["source"], row["mode"], row["standing"], row["n"], row["correct"]) == (
+        "large",
+        "fc",
+        "done",
+        "40",
+        "38",
+    )
+    assert float(row["accuracy"]) == 0.95
+    assert float(row["loss"]) == pytest.approx(-(38 * np.log(0.8) + 2 * np.log(0.4)) / 40, abs=1e-6)
+    assert (row["epochs"], row["seconds"], row["folder"]) == ("4", "60.0", "runs/large,fc")
+    assert (rows["small,fc"]["standing"], rows["small,fc"]["n"]) == ("waiting", "")
+    text = (tmp_path / "out" / "tables.md").read_text()
+    assert "| large | **95.0** [83.5, 98.6] | **97.5** [87.1, 99.6] |" in text
+    assert "| small | missing | missing |" in text
+    assert "n = 40 videos from 10 sources" in text
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "Sets &amp; &lt;modes&gt;" in page
+    assert page.count("<svg") == 2
+    assert "<script" not in page
+    shown = " ".join(html.unescape(re.sub(r"<[^>]+>", " ", page)).split())
+    assert "4 of 6 runs finished" in shown
+    assert "95.0 [83.5, 98.6]" in shown
+    assert "McNemar 1947" in shown
+    assert "Holm 1979" in shown
+
+
+def test_without_a_finished_run_there_is_a_table_of_runs_but_no_report(laid_out, tmp_path):
+    grid = laid_out()
+    with pytest.raises(UsageError, match="no run of"):
+        report_study(grid)
+    assert (tmp_path / "out" / "results.csv").exists()
+
+
+def test_a_damaged_run_is_named(laid_out):
+    grid = laid_out()
+    finish_all(grid)
+    (grid.runs[2].folder / "predictions.csv").write_text("path,label\nx,y\n")
+    with pytest.raises(DataError, match="small,fc cannot be read"):
+        report_study(grid)
+
+
+def test_videos_that_name_no_source_are_taken_as_independent(laid_out):
+    grid = laid_out()
+    for run in grid.runs:
+        finish(run, range(20), groups=0)
+    table = table_of(grid)
+    assert table.cells[0][0].over_groups is None
+    assert table.with_best[0].pairing.by_groups is None
