@@ -1,7 +1,16 @@
+from dataclasses import replace
+
 import pytest
 import torch
+from small_runs import SMALL
 
 from kinema.core.errors import UsageError
+from kinema.core.progress import Silent
+from kinema.models.weights import save_weights
+from kinema.models.zoo import create_model
+from kinema.training.parts import set_up as assemble
+from kinema.training.pixels import describe_change
+from kinema.training.processes import connect
 from kinema.training.recipe import make_config
 from kinema.transforms.presets import EvalTransform
 
@@ -48,3 +57,29 @@ def test_flow_is_symmetric_in_any_case(pixels):
 def test_statistics_of_pictures_that_are_not_seen_are_refused(modality, pixels):
     with pytest.raises(UsageError, match="are of pictures"):
         make_config({"data": "c", "modality": modality, "pixels": pixels})
+
+
+@pytest.mark.parametrize("pixels", ["kinetics", "activitynet-mean"])
+def test_a_run_tells_that_its_weights_were_fed_otherwise(job_of, tmp_path, pixels):
+    job = job_of(**SMALL, pixels="activitynet-mean")
+    network = create_model(job.config.model, 2, 3, **job.config.model_options)
+    save_weights(tmp_path / "raw.safetensors", network, job.card)
+    lines = []
+
+    class Listening(Silent):
+        def log(self, message):
+            lines.append(message)
+
+    config = make_config(job.config.model_dump(), {"weights": str(tmp_path / "raw.safetensors"), "pixels": pixels})
+    assemble(replace(job, config=config), connect(config), Listening())
+    assert any("not as pixels" in line for line in lines) == (pixels == "kinetics")
+
+
+def test_other_pixels_of_weights_are_told():
+    kinetics, raw = (make_config({"data": "c", "pixels": name}).input_spec for name in ("kinetics", "activitynet-mean"))
+    assert describe_change("kinetics", kinetics, kinetics) == ""
+    told = describe_change("kinetics", kinetics, raw)
+    assert told.startswith(
+        "pixels are fed as the weights were trained on them, not as pixels 'kinetics' says: 0 to 255,"
+    )
+    assert told.endswith("mean 114.775 107.735 99.475, deviation 1 1 1")

@@ -80,7 +80,7 @@ def test_one_draw_a_clip(augment):
     assert any(not torch.equal(drawn[0], clip) for clip in drawn[1:])
 
 
-@pytest.mark.parametrize("crop", ["random-resized", "corner", "center"])
+@pytest.mark.parametrize("crop", ["random-resized", "corner", "random", "center"])
 def test_the_same_seed_gives_the_same_clip(crop):
     transform, frames = TrainTransform(INPUT, AugmentSpec(crop=crop)), pixels(4, 3, 40, 60)
     first, second = (transform.clip(frames, np.random.default_rng(7)) for _ in range(2))
@@ -106,6 +106,34 @@ def test_corner_scales_say_how_much_is_seen():
     transform = TrainTransform(INPUT, AugmentSpec(crop="corner", corner_scales=(0.8,)))
     clip = transform.clip(positions(40, 60), np.random.default_rng(0)).float()
     assert clip[0, 0, -1, 0] - clip[0, 0, 0, 0] == 31  # int(40 · 0.8) = 32 pixels, to the byte
+
+
+def test_a_random_crop_is_at_full_scale_and_anywhere():
+    transform, rng = TrainTransform(INPUT, AugmentSpec(crop="random")), np.random.default_rng(0)
+    places = set()
+    for _ in range(400):
+        clip = transform.clip(positions(40, 46), rng)
+        top, left = int(clip[0, 0, 0, 0]), int(clip[0, 1, 0, 0])
+        assert torch.equal(clip, positions(40, 46)[:, :, top : top + 32, left : left + 32])  # to the byte
+        places.add((top, left))
+    assert {top for top, _ in places} == set(range(9))
+    assert {left for _, left in places} == set(range(15))
+    assert len(places) > 110  # of 135: rows and columns are drawn apart
+
+
+def test_a_random_crop_of_larger_frames_is_seen_at_the_scale_of_tests():
+    clip = TrainTransform(INPUT, AugmentSpec(crop="random")).clip(positions(80, 120), np.random.default_rng(0)).float()
+    assert clip[0, 0, -1, 0] - clip[0, 0, 0, 0] == pytest.approx(63, abs=2)  # and not 31
+
+
+def test_corner_crops_lie_in_corners_and_the_centre_at_every_scale():
+    transform = TrainTransform(INPUT, AugmentSpec(crop="corner", corner_scales=(1.0, 0.8)))
+    rng, seen = np.random.default_rng(0), set()
+    for _ in range(200):
+        clip = transform.clip(positions(40, 60), rng).float()
+        seen.add((round(float(clip[0, 0, 0, 0])), round(float(clip[0, 1, 0, 0]))))
+    whole = {(0, 0), (0, 10), (0, 20)}  # squares of 40 pixels: left, centre, right
+    assert seen == whole | {(0, 28), (8, 0), (8, 28), (4, 14)}  # and of 32, the top left one being told already
 
 
 @pytest.mark.parametrize(("probability", "low", "high"), [(0.0, 0, 0), (0.5, 60, 140), (1.0, 200, 200)])

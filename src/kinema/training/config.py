@@ -204,6 +204,7 @@ class TrainConfig(BaseModel):
             ("flow has no colours to jitter: leave brightness, contrast, saturation and hue at 0", self._coloured_flow),
             ("16-mixed scales gradients in a step of its own, which fused has not: leave out one", self._fused_scaling),
             ("short_side below size", self.short_side is not None and self.short_side < self.size),
+            ("corner_scales are above 0 and at most 1", not all(0 < scale <= 1 for scale in self.corner_scales)),
             ("crop_scale is a rising pair in (0, 1]", not 0 < self.crop_scale[0] <= self.crop_scale[1] <= 1),
         ]
 

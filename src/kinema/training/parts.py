@@ -25,6 +25,7 @@ from kinema.training.config import TrainConfig
 from kinema.training.freezing import Phase, enter_phase, phase_at, plan_phases
 from kinema.training.material import Material, Seat
 from kinema.training.optim import build_optimizer
+from kinema.training.pixels import describe_change
 from kinema.training.precision import arithmetic
 from kinema.training.run import RunFolder
 from kinema.training.schedule import Plateau, Timetable
@@ -129,6 +130,8 @@ def set_up(job: Job, fabric: Fabric, progress: Progress) -> Parts:
     network = create_model(config.model, job.labels.count, spec.channels, **config.model_options)
     if config.weights is not None:
         progress.log(str(load_backbone(network, config.weights, job.labels, fed=spec)))
+        if changed := describe_change(config.pixels, config.input_spec, spec):
+            progress.log(changed)
     for parameter in network.parameters():
         if parameter.dim() == 5:  # no slower for wide networks, faster for narrow ones; others have convolutions in 2D
             parameter.data = parameter.data.to(memory_format=torch.channels_last_3d)

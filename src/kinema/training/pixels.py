@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from kinema.core.spec import FLOW_MEAN, FLOW_STD, Modality
+from kinema.core.spec import FLOW_MEAN, FLOW_STD, InputSpec, Modality
 
-__all__ = ["PixelStatistics", "Pixels", "statistics"]
+__all__ = ["PixelStatistics", "Pixels", "describe_change", "statistics"]
 
 Pixels = Literal["kinetics", "activitynet-mean", "symmetric"]
 
@@ -48,3 +48,20 @@ def statistics(pixels: Pixels, modality: Modality) -> PixelStatistics:
     if modality == "flow":
         return flow
     return PixelStatistics((*pictures.mean, *flow.mean), (*pictures.std, *flow.std), scale)
+
+
+def describe_change(pixels: Pixels, asked: InputSpec, fed: InputSpec) -> str:
+    """One line where weights were trained on other pixels than `pixels` would give; empty where they agree.
+
+    Args:
+        pixels: the setting.
+        asked: the input by the settings alone.
+        fed: the input as the weights have it, which rules.
+    """
+    if all(getattr(asked, name) == getattr(fed, name) for name in ("mean", "std", "value_range")):
+        return ""
+    numbers = [" ".join(f"{value:g}" for value in values) for values in (fed.mean, fed.std)]
+    return (
+        f"pixels are fed as the weights were trained on them, not as pixels '{pixels}' says: 0 to {fed.value_range:g}, "
+        f"mean {numbers[0]}, deviation {numbers[1]}"
+    )
