@@ -154,7 +154,8 @@ def load_state(
         raise TrainingError(
             f"{path} cannot be resumed from: {type(error).__name__}: {str(error).partition(chr(10))[0]}",
             allowed="a state file written by this version of kinema for this network",
-            next_step="the weights beside it (last.safetensors, best.safetensors) are whole; train on with --weights",
+            next_step="put a copy in its place; or remove it, and --resume trains anew to the same end; or train on "
+            "from the weights beside it, which are files of their own: kinema train DATA --weights last.safetensors",
         ) from error
 
 

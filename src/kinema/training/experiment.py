@@ -28,7 +28,6 @@ from kinema.evaluation.figures import Run
 from kinema.evaluation.part import describe_rule
 from kinema.evaluation.protocol import Views
 from kinema.evaluation.report import Fact, Protocol
-from kinema.inference.predictor import load
 from kinema.models.published import weights_path
 from kinema.models.weights import ModelCard, read_card, save_weights
 from kinema.models.zoo import create_model, full_options
@@ -150,19 +149,12 @@ def resume(folder: Path, others: Mapping[str, Any], *, progress: Progress | None
     Raises:
         UsageError: no run there, or a setting that differs from the run's own.
     """
-    written = RunFolder(folder).config
-    if not written.exists():
-        raise UsageError(
-            f"no run in {folder}",
-            allowed="the folder of a run that was begun, with its config.yaml",
-            next_step="start one with kinema train DATA",
-        )
-    config = make_config(load_recipe(written))
+    config = RunFolder(folder).settings()
     for key, value in others.items():
         if str(getattr(config, key, None)) != str(_as_written(key, value)):
             raise UsageError(
                 f"--{key.replace('_', '-')} {value} beside --resume",
-                allowed=f"the settings of the run itself, in {written}",
+                allowed=f"the settings of the run itself, in {RunFolder(folder).config}",
                 next_step="leave it out, or start a new run with --out",
             )
     return train(config, folder, resumed=True, progress=progress)
@@ -279,7 +271,7 @@ class _Bench:
         if not self.fabric.is_global_zero:
             return _Result(None, course)
         card = self.card(division)
-        predictor = load(folder.best, device=self.config.device)
+        predictor = folder.trained(self.config.device)
         metrics = tuple(
             {"protocol": f"{test.protocol.split}; {test.protocol.views}", **m.to_json()}
             for m in (test.video, test.clip)
@@ -301,7 +293,7 @@ class _Bench:
     def _examine(self, division: Division, folder: RunFolder) -> Examination:
         part = "test" if division.test else "val"
         return examine_samples(
-            load(folder.best, device=str(self.fabric.device)),
+            folder.trained(str(self.fabric.device)),
             division.test or division.val,
             cache=self.source.videos,
             views=Views(self.config.eval_hop),
@@ -389,7 +381,7 @@ def _as_begun(config: TrainConfig, folder: Path) -> TrainConfig:
     written = RunFolder(folder).config
     if not written.exists():
         return config
-    begun = make_config(load_recipe(written))
+    begun = RunFolder(folder).settings()
     for key, value in begun.model_dump(exclude={"data_sha256"}).items():
         asked = _as_written(key, getattr(config, key))
         if asked != value:

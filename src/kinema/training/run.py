@@ -24,8 +24,11 @@ from safetensors import SafetensorError
 from torch.utils.tensorboard import SummaryWriter
 
 from kinema.core.atomic import leftovers, replacing
-from kinema.core.errors import DataError, TrainingError, UsageError
+from kinema.core.errors import DataError, TrainingError, UsageError, WeightsError, shortened
+from kinema.inference.predictor import Predictor, load
 from kinema.training.checkpoint import EpochRow
+from kinema.training.config import TrainConfig
+from kinema.training.recipe import load_recipe, make_config
 
 __all__ = ["RunFolder", "is_lost_reader"]
 
@@ -78,6 +81,53 @@ class RunFolder:
                 f"cannot make {self.path}: {error.strerror}",
                 allowed="a place that may be written to",
                 next_step="choose another --out",
+            ) from error
+
+    def settings(self) -> TrainConfig:
+        """What the run in the folder was begun with.
+
+        Raises:
+            UsageError: no run there.
+            DataError: its config.yaml is damaged. One that is cut off may be YAML, so every setting must be there.
+        """
+        if not self.config.exists():
+            raise UsageError(
+                f"no run in {self.path}",
+                allowed="the folder of a run that was begun, with its config.yaml",
+                next_step="start one with kinema train DATA",
+            )
+        try:
+            found = load_recipe(self.config)
+            missing = [name for name in TrainConfig.model_fields if name not in found]
+            config = make_config(found)
+        except UsageError as error:
+            raise self._damaged(error.given) from error
+        if missing:
+            raise self._damaged(f"{shortened(missing)} missing")
+        return config
+
+    def _damaged(self, why: str) -> DataError:
+        return DataError(
+            f"{self.config} is not as its run wrote it: {why}",
+            allowed="all settings, as this version of kinema writes them; the other files of the run are as they were",
+            next_step="put a copy in its place, or write it anew: the weights of the run hold its settings, too "
+            f"(provenance in the header of {self.last.name})",
+        )
+
+    def trained(self, device: str) -> Predictor:
+        """The best weights of a run that is over.
+
+        Raises:
+            WeightsError: they are damaged or gone.
+        """
+        try:
+            return load(self.best, device=device)
+        except WeightsError as error:
+            raise WeightsError(
+                error.given,
+                allowed="the file as the run wrote it",
+                next_step=f"put a copy in its place; or remove {self.state.name} beside it, and --resume trains anew, "
+                f"to the same end; {self.last.name} has the weights of the last epoch",
             ) from error
 
     def write_metrics(self, rows: Sequence[EpochRow]) -> None:
