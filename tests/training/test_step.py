@@ -8,6 +8,7 @@ from torch.nn import functional
 from kinema.core.errors import TrainingError
 from kinema.core.spec import ClipSpec, InputSpec
 from kinema.datasets.loader import Batch
+from kinema.training.mixing import Mixing
 from kinema.training.step import Objective, class_weights, refuse_non_finite
 from kinema.transforms.presets import AugmentSpec, TrainTransform
 
@@ -28,7 +29,7 @@ def batch(levels, targets):
 
 
 def objective(*, smoothing=0.0, mixup=0.0, weights=None):
-    return Objective(TrainTransform(SPEC, AugmentSpec(crop="center", flip=0)), smoothing, mixup, weights)
+    return Objective(TrainTransform(SPEC, AugmentSpec(crop="center", flip=0)), smoothing, Mixing(mixup), weights)
 
 
 def test_loss_and_correct_are_those_of_cross_entropy():
@@ -63,11 +64,32 @@ def test_smoothing_and_weights_reach_the_loss():
     data = batch([255, 0], [0, 1])
     plain = float(objective()(Mean(), data, torch.device("cpu"), np.random.default_rng(0)).loss)
     smooth = float(objective(smoothing=0.2)(Mean(), data, torch.device("cpu"), np.random.default_rng(0)).loss)
-    first = torch.tensor([1.0, 0.0])
+    first = torch.tensor([2.0, 0.0])
     weighted = float(objective(weights=first)(Mean(), data, torch.device("cpu"), np.random.default_rng(0)).loss)
     alone = float(objective()(Mean(), batch([255], [0]), torch.device("cpu"), np.random.default_rng(0)).loss)
     assert smooth != pytest.approx(plain)
-    assert weighted == pytest.approx(alone)
+    assert weighted == pytest.approx(alone)  # a loss of 2 · alone and one of none, of two clips
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_weighted_micro_batches_add_up_to_one_batch(smoothing):
+    """However the classes fall on the micro-batches."""
+    weights = class_weights([3, 1])
+    levels, targets = [255, 200, 90, 10], [0, 0, 0, 1]
+
+    def loss(rows):
+        data = batch([levels[row] for row in rows], [targets[row] for row in rows])
+        made = objective(weights=weights, smoothing=smoothing)
+        return float(made(Mean(), data, torch.device("cpu"), np.random.default_rng(0)).loss)
+
+    whole = loss([0, 1, 2, 3])
+    for parted in ([[0, 1], [2, 3]], [[0, 3], [1, 2]], [[0], [1], [2], [3]]):
+        assert sum(map(loss, parted)) / len(parted) == pytest.approx(whole, rel=1e-6)
+    if smoothing == 0:
+        logits = Mean()(TrainTransform(SPEC, AugmentSpec(crop="center", flip=0)).batch(
+            batch(levels, targets).clips, torch.Generator()))  # fmt: skip
+        torch_own = functional.cross_entropy(logits, torch.tensor(targets), weight=weights)
+        assert whole == pytest.approx(float(torch_own))  # of all clips, both means are the same
 
 
 def test_class_weights_balance():

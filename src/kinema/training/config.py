@@ -195,6 +195,7 @@ class TrainConfig(BaseModel):
             (f"pixels '{self.pixels}' are of pictures, not of modality '{self.modality}'", self._pixels_unseen),
             ("schedule 'plateau' watches the validation loss: give a val_fraction", self._plateau_blind),
             ("early_stopping watches the validation: give a val_fraction, and no folds", self._stopping_blind),
+            ("drop_path and the network's option stochastic_depth say the same: give one", self._skipped_twice),
             ("head_epochs leave no epoch for the rest", self.total_steps is None and self.head_epochs >= self.epochs),
             ("layer_decay and backbone_lr both lower the rate of earlier stages: give one", self._lowered_twice),
             ("head_from without head_epochs or backbone_lr", bool(self.head_from) and not self._has_head),
@@ -202,6 +203,10 @@ class TrainConfig(BaseModel):
             ("nesterov needs momentum and no dampening", self.nesterov and (self.momentum == 0 or self.dampening > 0)),
             ("class_weights 'balanced' and balance 'class' both even out the classes: give one", self._evened_twice),
             ("flow has no colours to jitter: leave brightness, contrast, saturation and hue at 0", self._coloured_flow),
+            (
+                "RandAugment turns frames and their colours, which flow has not: leave rand_augment at 0",
+                self._turned_flow,
+            ),
             ("16-mixed scales gradients in a step of its own, which fused has not: leave out one", self._fused_scaling),
             ("short_side below size", self.short_side is not None and self.short_side < self.size),
             ("corner_scales are above 0 and at most 1", not all(0 < scale <= 1 for scale in self.corner_scales)),
@@ -219,6 +224,10 @@ class TrainConfig(BaseModel):
     @property
     def _coloured_flow(self) -> bool:
         return "flow" in self.modality and max(self.brightness, self.contrast, self.saturation, self.hue) > 0
+
+    @property
+    def _turned_flow(self) -> bool:
+        return "flow" in self.modality and self.rand_augment > 0
 
     @property
     def _pixels_unseen(self) -> bool:
@@ -245,6 +254,10 @@ class TrainConfig(BaseModel):
     @property
     def _stopping_blind(self) -> bool:
         return self.early_stopping > 0 and (self.val_fraction == 0 or self.folds is not None)
+
+    @property
+    def _skipped_twice(self) -> bool:
+        return self.drop_path > 0 and "stochastic_depth" in self.model_options
 
     @property
     def _lowered_twice(self) -> bool:

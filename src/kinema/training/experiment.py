@@ -29,6 +29,7 @@ from kinema.evaluation.part import describe_rule
 from kinema.evaluation.protocol import Views
 from kinema.evaluation.report import Fact, Protocol
 from kinema.models.published import weights_path
+from kinema.models.stochastic_depth import drop_paths
 from kinema.models.weights import ModelCard, read_card, save_weights
 from kinema.models.zoo import create_model, full_options
 from kinema.training.checkpoint import RunState
@@ -183,9 +184,7 @@ def train(
     began = time.perf_counter()
     progress = progress if is_first(os.environ) else None
     # Mistakes are told before anything is written: the network fits its input, the data set is split.
-    with torch.device("meta"):
-        network = create_model(config.model, 1, config.input_spec.channels, **config.model_options)
-    plan_phases(network, config)
+    _require_network(config)
     require_trackers(config)
     asked = config
     if config.weights is not None:
@@ -374,6 +373,15 @@ def _cross_validate(bench: _Bench, folder: RunFolder, *, resumed: bool, began: f
     report = report_of(title, pooled, card, runs=tuple(courses), facts=facts)
     write_examination(folder.path, pooled, report)
     return Outcome(folder.path, tuple(weights), pooled, folder.report, tuple(courses), seconds)
+
+
+def _require_network(config: TrainConfig) -> None:
+    """Refuse what the network cannot be: fed like this, trained from such stages, or skipped in part."""
+    with torch.device("meta"):
+        network = create_model(config.model, 1, config.input_spec.channels, **config.model_options)
+    plan_phases(network, config)
+    if config.drop_path:
+        drop_paths(network, config.drop_path)
 
 
 def _as_begun(config: TrainConfig, folder: Path) -> TrainConfig:

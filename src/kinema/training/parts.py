@@ -16,6 +16,7 @@ from kinema.datasets.cache import VideoShelf
 from kinema.datasets.loader import Feed
 from kinema.datasets.sample import Sample
 from kinema.models.model import VideoModel
+from kinema.models.stochastic_depth import drop_paths
 from kinema.models.weights import ModelCard, load_backbone
 from kinema.models.zoo import create_model
 from kinema.training.averaging import WeightAverage
@@ -24,6 +25,7 @@ from kinema.training.checkpoint import SaveClock
 from kinema.training.config import TrainConfig
 from kinema.training.freezing import Phase, enter_phase, phase_at, plan_phases
 from kinema.training.material import Material, Seat
+from kinema.training.mixing import Mixing
 from kinema.training.optim import build_optimizer
 from kinema.training.pixels import describe_change
 from kinema.training.precision import arithmetic
@@ -139,6 +141,8 @@ def set_up(job: Job, fabric: Fabric, progress: Progress) -> Parts:
         network.recompute_stages(arithmetic(config.precision, device).forward_context)
     if config.sync_batch_norm and fabric.world_size > 1:
         synchronise(network, device)
+    if config.drop_path:
+        drop_paths(network, config.drop_path)
     phases = plan_phases(network, config)
     enter_phase(network, phases[-1], config)  # the last one trains all that is ever trained
     optimizer = build_optimizer(network, config)
@@ -156,7 +160,7 @@ def set_up(job: Job, fabric: Fabric, progress: Progress) -> Parts:
         model=model,
         phases=phases,
         optimizer=optimizer,
-        objective=Objective(transform, config.label_smoothing, config.mixup, weights),
+        objective=Objective(transform, config.label_smoothing, Mixing(config.mixup, config.cutmix), weights),
         feed=job.train.feed(config, spec, transform, seat),
         plateau=Plateau(config.patience, config.gamma),
         clock=SaveClock(config.save_seconds),
@@ -175,4 +179,6 @@ def _augmentation(config: TrainConfig) -> AugmentSpec:
         contrast=config.contrast,
         saturation=config.saturation,
         hue=config.hue,
+        rand_augment=config.rand_augment,
+        rand_augment_magnitude=config.rand_augment_magnitude,
     )

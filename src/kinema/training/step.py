@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from kinema.core.errors import TrainingError
 from kinema.datasets.loader import Batch
+from kinema.training.mixing import Mixing
 from kinema.transforms.portion import Portion
 from kinema.transforms.presets import TrainTransform
 
@@ -24,7 +25,7 @@ class StepResult:
 
     Attributes:
         loss: scalar tensor with its graph, the mean over the clips of the batch.
-        correct: how many clips were right (under mixup: of the class with the larger share).
+        correct: how many clips were right (of mixed ones: of the class with the larger share).
     """
 
     loss: torch.Tensor
@@ -38,14 +39,15 @@ class Objective:
     Attributes:
         transform: makes network input of a batch.
         label_smoothing: probability spread evenly over the classes.
-        mixup: a of Beta(a, a), from which the share of each clip's partner is drawn (Zhang et al. 2018,
-            arXiv:1710.09412, one share a batch); 0 mixes nothing.
-        weights: a factor for the loss of each class (K,), or None.
+        mixing: which clips are mixed into one.
+        weights: a factor for the loss of each class (K,), or None. The mean is over clips, not over their
+            factors, as in torch: so micro-batches of any classes add up to one large batch. `class_weights`
+            are 1 in the mean over all clips, so an epoch weighs the same either way.
     """
 
     transform: TrainTransform
     label_smoothing: float
-    mixup: float
+    mixing: Mixing
     weights: torch.Tensor | None
 
     def __call__(
@@ -69,28 +71,22 @@ class Objective:
         generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
         targets = batch.targets.to(device, non_blocking=True)
         clips = self.transform.batch(batch.clips.to(device, non_blocking=True), generator, portion)
-        share, partner = self._draw_partners(len(batch), rng)
-        if share < 1:
-            clips = share * clips + (1 - share) * clips[partner.to(device)]
-        logits = model(clips.contiguous(memory_format=torch.channels_last_3d))
-        loss = share * self._loss(logits, targets)
-        if share < 1:
-            loss = loss + (1 - share) * self._loss(logits, targets[partner.to(device)])
-        correct = int((logits.argmax(dim=1) == targets).sum())
-        return StepResult(loss, correct)
+        height, width = clips.shape[-2:]
+        mix = self.mixing.draw(len(batch), height, width, rng)
+        logits = model(mix.apply(clips).contiguous(memory_format=torch.channels_last_3d))
+        loss = mix.share * self._loss(logits, targets)
+        dominant = targets
+        if mix.share < 1:
+            partners = targets[mix.partner.to(device)]
+            loss = loss + (1 - mix.share) * self._loss(logits, partners)
+            dominant = targets if mix.share >= 0.5 else partners
+        return StepResult(loss, int((logits.argmax(dim=1) == dominant).sum()))
 
     def _loss(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        return functional.cross_entropy(
-            logits.float(), targets, weight=self.weights, label_smoothing=self.label_smoothing
+        losses = functional.cross_entropy(
+            logits.float(), targets, weight=self.weights, label_smoothing=self.label_smoothing, reduction="none"
         )
-
-    def _draw_partners(self, size: int, rng: np.random.Generator) -> tuple[float, torch.Tensor]:
-        """The share of each clip itself, in [0.5, 1], and the row it is mixed with."""
-        if self.mixup == 0:
-            return 1.0, torch.arange(size)
-        share = float(rng.beta(self.mixup, self.mixup))
-        # A share and its complement mix alike; the larger keeps the batch's own targets dominant.
-        return max(share, 1 - share), torch.from_numpy(rng.permutation(size))
+        return losses.mean()
 
 
 def class_weights(counts: Sequence[int]) -> torch.Tensor:

@@ -17,6 +17,7 @@ from kinema.core.spec import InputSpec
 from kinema.transforms.color import Jitter, jitter
 from kinema.transforms.functional import crop_resize, flip, normalise, require_frames, to_model_axes
 from kinema.transforms.portion import Portion
+from kinema.transforms.rand_augment import HIGHEST_MAGNITUDE, RandAugment, rand_augment
 from kinema.transforms.spatial import Box, center_box, corner_box, random_resized_box
 
 __all__ = ["AugmentSpec", "Crop", "EvalTransform", "TrainTransform"]
@@ -41,6 +42,8 @@ class AugmentSpec:
         contrast: likewise.
         saturation: likewise.
         hue: turns of the colour circle within ± this, at most 0.5.
+        rand_augment: operations of RandAugment drawn for each clip, before its colours are jittered; 0 draws none.
+        rand_augment_magnitude: of these, 0 to 30.
     """
 
     crop: Crop = "random-resized"
@@ -52,6 +55,8 @@ class AugmentSpec:
     contrast: float = 0.0
     saturation: float = 0.0
     hue: float = 0.0
+    rand_augment: int = 0
+    rand_augment_magnitude: float = 9.0
 
     def __post_init__(self) -> None:
         if self.crop not in get_args(Crop):
@@ -69,6 +74,12 @@ class AugmentSpec:
             ("contrast", self.contrast >= 0, "0 or more"),
             ("saturation", self.saturation >= 0, "0 or more"),
             ("hue", 0 <= self.hue <= 0.5, "from 0 to 0.5"),
+            ("rand_augment", self.rand_augment >= 0, "0 or more"),
+            (
+                "rand_augment_magnitude",
+                0 <= self.rand_augment_magnitude <= HIGHEST_MAGNITUDE,
+                f"from 0 to {HIGHEST_MAGNITUDE:g}",
+            ),
         )
         for name, holds, allowed in checks:
             if not holds:
@@ -117,12 +128,15 @@ class TrainTransform:
         augment: how clips are varied.
 
     Raises:
-        UsageError: colour jitter on optical flow, which has no colours.
+        UsageError: colour jitter or RandAugment on optical flow, which has no colours, and whose arrows would
+            have to turn with the frames.
     """
 
     def __init__(self, input: InputSpec, augment: AugmentSpec) -> None:  # noqa: A002  the name that callers read
         if input.flow_channel is not None and augment.jitters:
             raise UsageError("colour jitter on optical flow", allowed="brightness, contrast, saturation and hue of 0")
+        if input.flow_channel is not None and augment.rand_augment:
+            raise UsageError("RandAugment on optical flow", allowed="rand_augment 0")
         self.input = input
         self.augment = augment
 
@@ -145,7 +159,12 @@ class TrainTransform:
         count, share = len(batch), portion or Portion(len(batch))
         flips = torch.rand(share.whole, generator=generator, device=generator.device) < self.augment.flip
         flipped = share.take(flips, count)
-        clips = to_model_axes(flip(batch, flipped, flow_channel=self.input.flow_channel))
+        batch = flip(batch, flipped, flow_channel=self.input.flow_channel)
+        if self.augment.rand_augment:
+            strength = self.augment.rand_augment_magnitude
+            drawn = RandAugment.draw(share.whole, self.augment.rand_augment, strength, generator)
+            batch = rand_augment(batch, drawn.of(share, count))
+        clips = to_model_axes(batch)
         if self.augment.jitters:
             strengths = self.augment
             change = Jitter.draw(
