@@ -5,7 +5,8 @@ A page may open with comments that its readers do not see:
     <!-- needs: clips weights -->                        files the runner puts into the page's folder
     <!-- slow blocks leave: demo, run at runs/first -->  what stands in for skipped slow blocks
 
-A fence is called LANGUAGE, then words: `slow` (takes minutes), `exit=N` (its last command leaves with N).
+A fence is called LANGUAGE, then words: `slow` (takes minutes), `exit=N` (its last command leaves with N),
+`kubernetes` (YAML that describes things of a cluster). `bash` blocks are for clusters: they are read by bash, not run.
 `console` blocks hold lines `$ command`; the lines after one must occur in its output, in their order,
 where `...` stands for anything.
 """
@@ -33,7 +34,7 @@ _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _QUOTED = re.compile(r"'[^']*'|\"[^\"$`]*\"")
 _SHELL = re.compile(r"[|&;<>$`*?~]")
 _COMMAND_SECONDS = 3600 * 4
-LANGUAGES = {"python", "console", "csv", "json", "yaml", "text"}
+LANGUAGES = {"python", "console", "bash", "csv", "json", "yaml", "text"}
 
 
 @dataclass(frozen=True)
@@ -196,15 +197,25 @@ def require_shown(shown: list[str], output: str, what: str) -> None:
 def parse(block: Block, where: str) -> None:
     """Raise unless a block of data can be read as what it says it is."""
     try:
-        if block.language == "json":
+        if block.language == "bash":
+            subprocess.run(["bash", "-n"], input=block.text, text=True, check=True, capture_output=True)
+        elif "kubernetes" in block.words:
+            for thing in yaml.safe_load_all(block.text):
+                assert {"apiVersion", "kind", "metadata", "spec"} <= thing.keys(), "no thing of a cluster"
+        elif block.language == "json":
             json.loads(block.text)
         elif block.language == "csv":
             rows = list(csv.reader(io.StringIO(block.text)))
             assert len({len(row) for row in rows}) == 1, "rows of different length"
         elif block.language == "yaml":
+            from kinema.studies.study import parse_study
             from kinema.training.recipe import make_config
 
-            make_config({"data": "clips"}, yaml.safe_load(block.text))
+            content = yaml.safe_load(block.text)
+            if "axes" in content:
+                parse_study(Path(where), content)
+            else:
+                make_config({"data": "clips"}, content)
     except Exception as error:
         raise AssertionError(f"{where}: no {block.language} that kinema could read: {error}") from error
 

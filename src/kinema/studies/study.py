@@ -16,7 +16,17 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from kinema.core.errors import UsageError, nearest
 from kinema.training.config import TrainConfig
 
-__all__ = ["FigurePlan", "Override", "Pretraining", "Settings", "Study", "TablePlan", "Where", "read_study"]
+__all__ = [
+    "FigurePlan",
+    "Override",
+    "Pretraining",
+    "Settings",
+    "Study",
+    "TablePlan",
+    "Where",
+    "parse_study",
+    "read_study",
+]
 
 Settings: TypeAlias = dict[str, Any]
 
@@ -170,6 +180,15 @@ def read_study(path: Path) -> Study:
         raise UsageError(f"{path} is not YAML: {error}", allowed="a YAML file, see docs/how-to/studies.md") from error
     if not isinstance(content, dict):
         raise UsageError(f"{path} holds no study", allowed="a YAML file with `axes:`, see docs/how-to/studies.md")
+    return parse_study(path, content)
+
+
+def parse_study(path: Path, content: Mapping[str, Any]) -> Study:
+    """A study from what its file holds; `path` is what it is called in errors.
+
+    Raises:
+        UsageError: keys that do not exist, axes or levels that are named but not there.
+    """
     try:
         study = Study.model_validate(content)
     except ValidationError as error:
