@@ -19,34 +19,6 @@ from kinema.training.step import Objective
 pytestmark = pytest.mark.usefixtures("no_pictures")
 
 
-@pytest.mark.usefixtures("plain")
-@pytest.mark.parametrize(("batch_size", "accumulate"), [(4, 2), (2, 4), (1, 8)])
-def test_micro_batches_add_up_to_one_batch(job_of, batch_size, accumulate):
-    whole = job_of("whole", batch_size=8, epochs=3)
-    parts = job_of("parts", batch_size=batch_size, accumulate=accumulate, epochs=3)
-    assert run(whole).rows[-1].train_loss == pytest.approx(run(parts).rows[-1].train_loss, rel=1e-5)
-    assert distance(weights(whole), weights(parts)) < 1e-5
-    assert distance(weights(whole), fresh()) > 1e-2
-    assert distance(weights(whole), weights_after(job_of, batch_size)) > 1e-3
-
-
-def weights_after(job_of, batch_size):
-    """Steps of the same clips, each by itself: another course."""
-    job = job_of("single", batch_size=batch_size, epochs=3)
-    run(job)
-    return weights(job)
-
-
-@pytest.mark.usefixtures("plain")
-def test_more_micro_batches_than_there_are_make_one_step(job_of, monkeypatch):
-    steps = watch_steps(monkeypatch)
-    job, exact = job_of(batch_size=2, accumulate=100, epochs=2), job_of("exact", batch_size=2, accumulate=4, epochs=2)
-    run(job)
-    assert steps == [(0, 0), (1, 0)]
-    run(exact)
-    assert same(weights(job), weights(exact))
-
-
 def watch_steps(monkeypatch):
     """Epoch and step of every update, as they happen."""
     steps, step = [], loop._step
@@ -146,13 +118,6 @@ def test_gradients_are_no_longer_than_allowed(job_of):
     loose = job_of("loose", batch_size=8, clip_grad_norm=1e6)
     run(loose)
     assert distance(weights(loose), weights(free)) < 1e-6
-
-
-@pytest.mark.usefixtures("plain")
-def test_what_is_clipped_is_the_sum_of_micro_batches(job_of):
-    job = job_of(batch_size=2, accumulate=4, clip_grad_norm=0.01)
-    run(job)
-    assert distance(weights(job), fresh()) == pytest.approx(0.5 * 0.01, rel=1e-3)
 
 
 @pytest.mark.parametrize("place", ["loss", "gradient norm"])
