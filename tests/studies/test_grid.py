@@ -158,3 +158,8 @@ def test_paths_are_relative_to_the_study(tmp_path):
     grid = lay_out(folder / "study.yaml", tmp_path / "out")
     assert grid.runs[0].config.data == str(folder / ".." / "clips")
     assert grid.runs[0].record["data"] == "../clips"
+
+
+def test_stages_that_a_network_does_not_have_are_told_before_anything_runs(laid_out):
+    with pytest.raises(UsageError, match=r"run two: train_from 'layer5'.*did you mean 'layer"):
+        check(laid_out(axes={"from": {"one": {"train_from": "layer4"}, "two": {"train_from": "layer5"}}}))

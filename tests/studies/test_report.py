@@ -11,6 +11,7 @@ from made_up import finish
 from kinema.core.errors import DataError, UsageError
 from kinema.evaluation.estimate import wilson
 from kinema.studies.comparison import mcnemar
+from kinema.studies.conduct import conduct
 from kinema.studies.figures import build_figures
 from kinema.studies.grid import lay_out
 from kinema.studies.report import report_study
@@ -256,3 +257,10 @@ def test_videos_that_name_no_source_are_taken_as_independent(laid_out):
     table = table_of(grid)
     assert table.cells[0][0].over_groups is None
     assert table.with_best[0].pairing.by_groups is None
+
+
+def test_runs_of_other_settings_are_not_reported_as_those_of_the_study(laid_out, write_study, tmp_path):
+    finish_all(laid_out())
+    with pytest.raises(UsageError, match="epochs was 1, now 2"):
+        conduct(write_study(axes=AXES, settings={"epochs": 2}), tmp_path / "out", only="report")
+    conduct(write_study(axes=AXES), tmp_path / "out", only="report")

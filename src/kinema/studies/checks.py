@@ -6,16 +6,15 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import torch
-
 from kinema.core.errors import KinemaError
-from kinema.models.zoo import create_model
 from kinema.studies.grid import Grid, Mistakes
 from kinema.training.config import TrainConfig
+from kinema.training.experiment import require_network
 from kinema.training.source import plan
 
 __all__ = ["check"]
 
+_OF_NETWORK = ("model", "modality", "model_options", "train_from", "head_from", "head_epochs", "drop_path")
 _OF_DATA = (
     "data", "modality", "split_by", "folds", "val_fraction", "test_fraction", "allow_leak", "balance", "seed",
 )  # fmt: skip
@@ -46,12 +45,9 @@ class _Memory:
 
     def network(self, config: TrainConfig) -> KinemaError | None:
         """What is wrong with the network, if anything."""
-
-        def build() -> None:
-            with torch.device("meta"):
-                create_model(config.model, 1, config.input_spec.channels, **config.model_options)
-
-        return self._once(["network", config.model, config.input_spec.channels, config.model_options], build)
+        return self._once(
+            ["network", *(getattr(config, name) for name in _OF_NETWORK)], lambda: require_network(config)
+        )
 
     def data(self, config: TrainConfig) -> KinemaError | None:
         """What is wrong with the data and its split, if anything."""

@@ -78,6 +78,7 @@ def conduct(
     shown = progress or Silent()
     grid = lay_out(file, out or Path("studies") / file.stem, device=device)
     if only == "report":
+        StudyFolder(grid.out).require_same(grid)
         return Told(grid, course_of(grid), report_study(grid))
     check(grid)
     if only == "list":

@@ -64,11 +64,21 @@ class StudyFolder:
         self.tables = path / "tables.md"
 
     def begin(self, grid: Grid) -> None:
-        """Keep a copy of the study, and refuse settings that differ from those of runs that are there.
+        """Keep a copy of the study.
 
         Raises:
-            UsageError: a run was made, or begun, with other settings.
+            UsageError: as `require_same` does.
             DataError: the folder cannot be written to.
+        """
+        self.require_same(grid)
+        with replacing(self.study) as beside:
+            beside.write_bytes(grid.path.read_bytes())
+
+    def require_same(self, grid: Grid) -> None:
+        """Refuse a study whose settings are not those of runs that are there.
+
+        Raises:
+            UsageError: a run was made, or begun, with other settings; it is told which.
         """
         differing = {run.name: _differences(run) for run in grid.all}
         differing = {name: lines for name, lines in differing.items() if lines}
@@ -81,8 +91,6 @@ class StudyFolder:
                 allowed=f"the settings that the runs in {self.path} have",
                 next_step=f"put them back, give the study another --out, or remove {run.folder} to train it anew",
             )
-        with replacing(self.study) as beside:
-            beside.write_bytes(grid.path.read_bytes())
 
 
 def standing(run: RunPlan) -> Standing:

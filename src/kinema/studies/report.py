@@ -26,11 +26,13 @@ HOW_TO_READ = tuple(
     A figure is the share of test videos that were right (video top-1, in %), over all folds, with Wilson's 95 %
     interval over distinct videos; where several runs answer a video, as of several seeds, it counts with their mean.
 
-    McNemar's exact test (McNemar 1947) asks: of the videos that only one of two rows got right, would a fair coin
-    part them so unevenly, or more so? Its p is how often that would happen if both rows were equally good and
-    videos were independent.
+    Won : lost counts the videos that only the first or only the second of two rows got right; of several runs, that one
+    got right more often.
 
-    The test over groups asks the same with whole sources (all clips of one film, say) exchanged between the two
+    McNemar's exact test (McNemar 1947) asks: would a fair coin part these videos so unevenly, or more so? Its p is
+    how often that would happen if both rows were equally good and videos were independent.
+
+    The test over sources asks the same with whole sources (all clips of one film, say) exchanged between the two
     rows: its p is the share of all such exchanges that part the rows at least as far. Where sources are known it
     decides, since their clips resemble each other.
 

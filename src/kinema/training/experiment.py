@@ -47,7 +47,7 @@ from kinema.training.team import TrainingTeam
 from kinema.training.trackers import require_trackers, tracking_of
 from kinema.training.tracking import Tracking, estimates_of
 
-__all__ = ["Outcome", "begin", "resume", "train"]
+__all__ = ["Outcome", "begin", "require_network", "resume", "train"]
 
 
 @dataclass(frozen=True)
@@ -184,7 +184,7 @@ def train(
     began = time.perf_counter()
     progress = progress if is_first(os.environ) else None
     # Mistakes are told before anything is written: the network fits its input, the data set is split.
-    _require_network(config)
+    require_network(config)
     require_trackers(config)
     asked = config
     if config.weights is not None:
@@ -375,8 +375,12 @@ def _cross_validate(bench: _Bench, folder: RunFolder, *, resumed: bool, began: f
     return Outcome(folder.path, tuple(weights), pooled, folder.report, tuple(courses), seconds)
 
 
-def _require_network(config: TrainConfig) -> None:
-    """Refuse what the network cannot be: fed like this, trained from such stages, or skipped in part."""
+def require_network(config: TrainConfig) -> None:
+    """Refuse what the network cannot be: fed like this, trained from such stages, or skipped in part.
+
+    Raises:
+        UsageError: saying which, and what it could be.
+    """
     with torch.device("meta"):
         network = create_model(config.model, 1, config.input_spec.channels, **config.model_options)
     plan_phases(network, config)
