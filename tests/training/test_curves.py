@@ -3,8 +3,10 @@
 from itertools import pairwise
 
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
+from kinema.training import curves as curves_file
 from kinema.training.checkpoint import EpochRow
 from kinema.training.curves import as_run, write_curves
 
@@ -52,6 +54,38 @@ def test_the_picture_can_be_opened_and_shows_every_panel(tmp_path):
             widths.append(picture.width)
     assert [path.name for path in tmp_path.iterdir()] == ["curves.png"]
     assert widths[1] * 4 == widths[0] * 3 == widths[2] * 3
+
+
+def drawn(monkeypatch, path, rows):
+    """The panels of the picture: by title, the labels, and where a dotted line stands."""
+    kept = []
+
+    class Kept(Figure):
+        def savefig(self, *arguments, **options):
+            kept.append(self)
+            super().savefig(*arguments, **options)
+
+    monkeypatch.setattr(curves_file, "Figure", Kept)
+    write_curves(path, rows)
+    (figure,) = kept
+    return {
+        axes.get_title(): [
+            (line.get_label(), line.get_xdata()[0]) for line in axes.lines if line.get_linestyle() == ":"
+        ]
+        for axes in figure.axes
+    }
+
+
+def test_the_best_epoch_is_marked_in_every_panel(monkeypatch, tmp_path):
+    worse = EpochRow(4, 0.1, 0.5, 0.1, 0.6, 0.5, 1e-4, 5.0)
+    panels = drawn(monkeypatch, tmp_path / "curves.png", [*WATCHED, worse])
+    assert set(panels) == {"loss", "clip accuracy", "video accuracy", "learning rate"}
+    assert all(marks == [("best: 3", 3)] for marks in panels.values())
+
+
+def test_where_nothing_validates_no_epoch_is_the_best(monkeypatch, tmp_path):
+    panels = drawn(monkeypatch, tmp_path / "curves.png", BLIND)
+    assert list(panels.values()) == [[], [], []]
 
 
 def test_another_course_is_another_picture(tmp_path):

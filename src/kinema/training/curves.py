@@ -10,8 +10,11 @@ from matplotlib.figure import Figure
 from kinema.core.atomic import replacing
 from kinema.evaluation.figures import Curve, Run, panel_names
 from kinema.training.checkpoint import EpochRow
+from kinema.training.stopping import best_epoch
 
 __all__ = ["as_run", "write_curves"]
+
+_DOTTED_EPOCHS = 50  # beyond which dots hide the curve
 
 
 def as_run(name: str, rows: Sequence[EpochRow]) -> Run:
@@ -34,18 +37,22 @@ def as_run(name: str, rows: Sequence[EpochRow]) -> Run:
 
 
 def write_curves(path: Path, rows: Sequence[EpochRow]) -> None:
-    """All panels of one run side by side, as a PNG."""
+    """All panels of one run side by side, as a PNG; a line marks the epoch that validated best."""
     run = as_run("", rows)
     names = panel_names([run])
     figure = Figure(figsize=(4.2 * len(names), 3.2), layout="constrained")
     for axes, name in zip(figure.subplots(1, len(names)), names, strict=True):
         for curve in run.curves:
             if curve.figure == name:
-                dashed = curve.split == "train"
-                axes.plot(curve.epochs, curve.values, "--" if dashed else "-", marker=".", label=curve.split or None)
+                dashed = "--" if curve.split == "train" else "-"
+                dots = "." if len(curve.epochs) <= _DOTTED_EPOCHS else ""
+                axes.plot(curve.epochs, curve.values, dashed, marker=dots, label=curve.split or None)
         axes.set(title=name, xlabel="epoch")
         axes.grid(visible=True, alpha=0.3)
-        if any(curve.figure == name and curve.split for curve in run.curves):
+        if any(row.val_loss is not None for row in rows):
+            best = best_epoch(rows)
+            axes.axvline(best, color="0.5", linestyle=":", linewidth=1, label=f"best: {best}")
+        if axes.get_legend_handles_labels()[1]:
             axes.legend()
     with replacing(path) as beside:
         figure.savefig(beside, dpi=100, format="png")
