@@ -182,3 +182,13 @@ def test_a_run_of_an_older_kinema_had_the_defaults_of_settings_it_did_not_know(l
 
 def test_an_owner_is_itself():
     assert not Owner.me().is_dead
+
+
+@pytest.mark.usefixtures("trained")
+def test_what_a_killed_process_could_not_drop_is_dropped_by_the_next_call(laid_out):
+    grid = laid_out(axes={"seed": [0]})
+    run_study(grid, workers=1, progress=Silent())
+    state = grid.runs[0].folder / "state.pt"
+    state.touch()
+    run_study(grid, workers=1, progress=Silent())
+    assert not state.exists()

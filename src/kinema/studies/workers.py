@@ -17,7 +17,7 @@ from typing import Any
 
 from kinema.core.errors import UsageError
 from kinema.core.progress import Progress, Task
-from kinema.studies.folder import StudyFolder, failure, seconds_of, standing
+from kinema.studies.folder import StudyFolder, drop_spent, failure, seconds_of, standing
 from kinema.studies.grid import Grid
 from kinema.studies.results import answer_of
 from kinema.studies.work import News, earlier_failures, unfinished, work
@@ -57,10 +57,12 @@ def run_study(grid: Grid, *, workers: int, progress: Progress) -> Course:
     """
     StudyFolder(grid.out).begin(grid)
     earlier = earlier_failures(grid.all)
-    done = sum(standing(run) == "done" for run in grid.all)
+    done = [run for run in grid.all if standing(run) == "done"]
+    for run in done:  # of a process that was killed before it could
+        drop_spent(run, keep_weights=grid.study.keep_weights)
     if done:
-        progress.log(f"{done} of {len(grid.all)} runs are finished already")
-    with progress.task("runs", len(grid.all), "runs", done) as task:
+        progress.log(f"{len(done)} of {len(grid.all)} runs are finished already")
+    with progress.task("runs", len(grid.all), "runs", len(done)) as task:
         show = _Show(grid, task, progress, workers)
         try:
             if workers == 1:
