@@ -1,14 +1,10 @@
 """Training from shards in processes that are killed, and in several that share them."""
 
 import csv
-import os
 import signal
-import subprocess
-import sys
-import time
 
 import pytest
-import torch
+from commands import start, wait_for_epoch
 from safetensors.torch import load_file
 from small_runs import same
 
@@ -30,32 +26,14 @@ SETTINGS = {
 pytestmark = pytest.mark.slow  # processes load torch afresh
 
 
-def start(config, out):
-    config.write(out.parent / "recipe.yaml")
-    command = [sys.executable, "-m", "kinema", "train", "--recipe", str(out.parent / "recipe.yaml"), "--out", str(out)]
-    return subprocess.Popen(command, env=dict(os.environ), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-
-
-def wait_for_second_epoch(process, out):
-    """Until the saved state lies in the middle of the second epoch, or later."""
-    deadline = time.monotonic() + 250
-    while time.monotonic() < deadline:
-        assert process.poll() is None, process.stderr.read().decode()
-        if (out / "state.pt").exists():
-            state = torch.load(out / "state.pt", weights_only=True)["state"]
-            if state["epoch"] >= 1 and state["step"] > 0:
-                return
-    pytest.fail("the run never reached its second epoch")
-
-
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_killed_run_ends_with_the_same_weights(packed_clips, tmp_path, workers):
     config = make_config(SETTINGS, {"data": packed_clips.address, "workers": workers})
     whole = train(config, tmp_path / "whole")
     process = start(config, tmp_path / "run")
-    wait_for_second_epoch(process, tmp_path / "run")
+    wait_for_epoch(process, tmp_path / "run", 1)
     process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=60)
+    process.communicate()
     resumed = resume(tmp_path / "run", {})
     weights = [load_file(outcome.folder / "last.safetensors") for outcome in (whole, resumed)]
     assert same(*weights)
@@ -65,7 +43,7 @@ def test_a_killed_run_ends_with_the_same_weights(packed_clips, tmp_path, workers
 def test_two_processes_share_the_shards(packed_clips, tmp_path):
     config = make_config(SETTINGS, {"data": packed_clips.address, "devices": 2, "epochs": 2})
     process = start(config, tmp_path / "run")
-    _, messages = process.communicate(timeout=280)
+    _, messages = process.communicate()
     assert process.returncode == 0, messages.decode()
     assert len(list(csv.DictReader((tmp_path / "run" / "metrics.csv").read_text().splitlines()))) == 2
     assert load_file(tmp_path / "run" / "best.safetensors").keys()
