@@ -2,8 +2,10 @@
 
 import csv
 import re
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from miniatures import make_flow, make_videos
@@ -11,6 +13,9 @@ from safetensors.torch import load_file
 from small_runs import Plain, run, weights
 
 from kinema.core.labels import LabelMap
+from kinema.datasets.cache import FrameCache
+from kinema.datasets.loader import Draw, TrainingClips
+from kinema.datasets.sample import Sample
 from kinema.models.records.lookup import find_record, is_record
 from kinema.models.weights import ModelCard, read_card, save_weights
 from kinema.models.zoo import create_model, full_options, list_models
@@ -19,6 +24,8 @@ from kinema.training.experiment import begin
 from kinema.training.recipe import list_recipes, load_recipe, make_config, recipe_summaries, recipe_text
 from kinema.training.schedule import learning_rate
 from kinema.training.step import Objective
+from kinema.transforms.presets import AugmentSpec, TrainTransform
+from kinema.video.writer import VideoWriter
 
 NAMED = {  # what every recipe says, and what it says because of what else it says
     "model", "modality", "frames", "clip_padding", "size", "short_side", "region", "crop", "flip", "optimizer", "lr",
@@ -130,6 +137,22 @@ def test_published_weights_are_what_the_recipe_goes_on_with(name):
     if config.model == record.architecture:
         options = full_options(record.architecture, record.options)
         assert {key: options[key] for key in config.model_options} == config.model_options
+
+
+def test_the_page_of_recipes_tells_of_each():
+    page = Path(__file__).parents[2] / "docs" / "how-to" / "recipes.md"
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page.read_text().splitlines()]
+    told = {row[0].strip("`"): row for row in rows if len(row) == 7 and row[0].startswith("`")}
+    assert sorted(told) == list_recipes()
+    for name, (_, _, trained, clip, batch, rate, schedule) in told.items():
+        config = recipe(name)
+        assert clip.startswith(f"{config.frames} x {config.size}²")
+        assert ("25 fps" in clip) == (config.fps == 25)
+        assert batch == f"{config.batch_size} x {config.accumulate}"
+        assert float(rate) == config.lr
+        assert f"{config.total_steps:,}" in schedule if config.total_steps else f"{config.epochs} epochs" in schedule
+        assert all(f"{milestone:,}" in schedule for milestone in config.milestones)
+        assert ("random weights" in trained) == (config.weights is None) or name == "kinema-small" or "same" in trained
 
 
 def check_what_moved(config, before, after):
@@ -248,3 +271,30 @@ def test_weights_are_updated_as_by_torch(job_of, monkeypatch, name):
             optimizer.zero_grad()
     assert len(seen) == 8
     torch.testing.assert_close(weights(job), dict(plain.state_dict()))
+
+
+@pytest.mark.parametrize("name", ["hara2017", "hara2018", "kataoka2020"])
+def test_clips_are_taken_in_time_as_hara_does(name, tmp_path):
+    """16 neighbours from a start drawn evenly; a shorter video begins again."""
+    config = recipe(name, size=16, short_side=16)
+    path = tmp_path / "grey.mkv"
+    with VideoWriter(path, fps=25, size=(16, 16)) as writer:
+        for shade in range(20):
+            writer.write(np.full((1, 16, 16, 3), 10 * shade + 20, np.uint8))
+    sample, spec = Sample(path, "a"), config.input_spec
+    clips = TrainingClips(
+        [sample, replace(sample, end_seconds=0.24)],
+        [0, 0],
+        spec,
+        transform=TrainTransform(spec, AugmentSpec(flip=0)),
+        cache=FrameCache.of(spec),
+        seed=0,
+    )
+    starts = []
+    for epoch in range(200):
+        shades = clips[Draw(epoch, 0)][0][:, 0].float().mean((1, 2)).sub(20).div(10).round().int()
+        starts.append(int(shades[0]))
+        assert shades.tolist() == list(range(starts[-1], starts[-1] + 16))
+    assert {start: 20 < starts.count(start) < 60 for start in starts} == dict.fromkeys(range(5), True)
+    looped = clips[Draw(0, 1)][0][:, 0].float().mean((1, 2)).sub(20).div(10).round().int()
+    assert looped.tolist() == [k % 6 for k in range(16)]
