@@ -12,6 +12,7 @@ from miniatures import make_flow, make_videos
 from safetensors.torch import load_file
 from small_runs import Plain, run, weights
 
+from kinema.core.errors import WeightsError
 from kinema.core.labels import LabelMap
 from kinema.datasets.cache import FrameCache
 from kinema.datasets.loader import Draw, TrainingClips
@@ -21,6 +22,7 @@ from kinema.models.weights import ModelCard, read_card, save_weights
 from kinema.models.zoo import create_model, full_options, list_models
 from kinema.training.config import TrainConfig
 from kinema.training.experiment import begin
+from kinema.training.freezing import plan_phases
 from kinema.training.recipe import list_recipes, load_recipe, make_config, recipe_summaries, recipe_text
 from kinema.training.schedule import learning_rate
 from kinema.training.step import Objective
@@ -200,6 +202,38 @@ def test_a_recipe_trains(name, narrow, data, tmp_path):
         assert {float(row["lr"]) for row in rows} == {config.lr}
     if config.weights:
         check_what_moved(config, load_file(settings["weights"]), load_file(outcome.folder / "last.safetensors"))
+
+
+@pytest.mark.parametrize("name", ["hara2018-finetune", "detention2022", "dymsta-ucf101", "i3d-transfer-fixed"])
+def test_weights_that_are_not_here_are_asked_for_before_anything_is_written(name, data, tmp_path, monkeypatch):
+    monkeypatch.setenv("KINEMA_OFFLINE", "1")
+    with pytest.raises(WeightsError, match=f"the weights {recipe(name).weights} are not here") as caught:
+        begin({"data": data["rgb"]}, recipe=Path(name), out=tmp_path / "run")
+    assert "put it at" in caught.value.next_step
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("hara2017", {"model": "resnet3d_18"}),
+        ("hara2018", {"model": "resnet3d_50", "model_options": {"shortcut": "B"}}),
+        ("kataoka2020", {"model": "resnet3d_200"}),
+        ("kataoka2020", {"model": "resnet2p1d_50"}),
+        ("detention2022", {"model": "resnet2p1d_50", "weights": "resnet2p1d_50-kinetics700-moments"}),
+        ("i3d-transfer-full", {"modality": "flow", "weights": "i3d-flow-kinetics400-imagenet"}),
+        ("c3d-ucf101", {"model": "c3d_bn"}),
+    ],
+)
+def test_what_a_recipe_proposes_can_be_done(name, settings):
+    config = recipe(name, **settings)
+    with torch.device("meta"):
+        network = create_model(config.model, 2, config.input_spec.channels, **config.model_options)
+    plan_phases(network, config)
+    if config.weights:
+        assert (find_record(config.weights).architecture, find_record(config.weights).input.modality) == (
+            config.model, config.modality,
+        )  # fmt: skip
 
 
 @pytest.mark.parametrize(
