@@ -117,21 +117,22 @@ def _fail(crew, ranks):
         raise DataError(f"mine, of {crew.rank}", allowed="none", next_step="go on")
 
 
-def start():
-    """Both processes, at one free port."""
+def start(program, *arguments):
+    """Both processes of a program, at one free port; the larger of their exit codes."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port = str(found.getsockname()[1])
     environment = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2", "NODE_RANK": "0"}
     both = [
-        subprocess.Popen([sys.executable, __file__], env={**environment, "LOCAL_RANK": str(rank)}) for rank in (0, 1)
+        subprocess.Popen([sys.executable, program, *arguments], env={**environment, "LOCAL_RANK": str(rank)})
+        for rank in (0, 1)
     ]
     return max(process.wait() for process in both)
 
 
 if __name__ == "__main__":
     if "LOCAL_RANK" not in os.environ:
-        sys.exit(start())
+        sys.exit(start(__file__))
     joined = connect(make_config({"data": "none", "devices": 2, "device": "cpu"}))
     found = {"team": team(joined), "norms": norms(joined.global_rank, joined.world_size)}
     for turn in range(2):  # one line after the other
