@@ -204,6 +204,35 @@ def test_a_recipe_trains(name, narrow, data, tmp_path):
         check_what_moved(config, load_file(settings["weights"]), load_file(outcome.folder / "last.safetensors"))
 
 
+@pytest.mark.parametrize(
+    ("name", "train_from", "frozen_batch_norm"),
+    [("hara2018", None, "hold"), ("hara2018-finetune", "layer4", "move"), ("detention2022", "fc", "move"),
+     ("i3d-transfer-original", None, "hold"), ("i3d-transfer-fixed", "logits", "hold"),
+     ("i3d-transfer-full", None, "hold")],
+)  # fmt: skip
+def test_the_stages_are_trained_that_the_source_trains(name, train_from, frozen_batch_norm):
+    config = recipe(name)
+    assert (config.train_from, config.frozen_batch_norm) == (train_from, frozen_batch_norm)
+    assert (config.head_epochs, config.backbone_lr, config.layer_decay) == (0, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "dampening", "weight_decay", "shortcut", "pixels"),
+    [("hara2017", 0.9, 1e-3, "A", "activitynet-mean"), ("hara2018", 0.9, 1e-3, "A", "activitynet-mean"),
+     ("hara2018-finetune", 0.9, 1e-5, "A", "activitynet-mean"), ("kataoka2020", 0, 1e-3, "B", "kinetics"),
+     ("detention2022", 0, 1e-3, "B", "kinetics"), ("i3d-kinetics-rgb", 0, 1e-7, None, "symmetric"),
+     ("i3d-kinetics-flow", 0, 1e-7, None, "symmetric"), ("i3d-transfer-full", 0, 1e-7, None, "symmetric"),
+     ("c3d-ucf101", 0, 5e-3, None, "kinetics"), ("dymsta-ucf101", 0, 5e-4, None, "kinetics")],
+)  # fmt: skip
+def test_optimizer_and_input_are_those_of_the_source(name, dampening, weight_decay, shortcut, pixels):
+    config = recipe(name)
+    assert (config.optimizer, config.momentum, config.nesterov) == ("sgd", 0.9, False)
+    assert (config.dampening, config.weight_decay, config.pixels) == (dampening, weight_decay, pixels)
+    assert config.model_options.get("shortcut") == shortcut
+    assert config.corner_scales == pytest.approx([2 ** (-k / 4) for k in range(5)])
+    assert (config.flip, config.mixup, config.cutmix, config.clip_grad_norm) == (0.5, 0, 0, None)
+
+
 @pytest.mark.parametrize("name", ["hara2018-finetune", "detention2022", "dymsta-ucf101", "i3d-transfer-fixed"])
 def test_weights_that_are_not_here_are_asked_for_before_anything_is_written(name, data, tmp_path, monkeypatch):
     monkeypatch.setenv("KINEMA_OFFLINE", "1")
