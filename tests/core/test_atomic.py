@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from kinema.core.atomic import replacing
+from kinema.core.atomic import leftovers, replacing
 from kinema.core.errors import DataError
 
 
@@ -84,3 +84,17 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
         replacing(tmp_path / "file" / "a.csv"),
     ):
         pytest.fail("the block must not run")
+
+
+def test_what_a_killed_program_left_is_known_by_its_name(tmp_path):
+    for name in ("a.txt", "b", "a.tar"):
+        with replacing(tmp_path / name) as beside:
+            beside.write_text("half")
+        beside.write_text("half")  # as if the program had been killed before the rename
+    (tmp_path / ".a-note.txt").write_text("mine")
+    (tmp_path / ".a-01234567.txt.d").mkdir()
+    found = [path.name for path in leftovers(tmp_path, {"a.txt", "b"})]
+    assert len(found) == 2
+    assert found[0].startswith(".a-")
+    assert found[0].endswith(".txt")
+    assert found[1].startswith(".b-")

@@ -15,6 +15,7 @@ from small_runs import SMALL, run, same, weights
 from kinema.core import atomic
 from kinema.core.errors import DataError, KinemaError, TrainingError, WeightsError
 from kinema.core.progress import Silent
+from kinema.datasets.loader import FileFeed
 from kinema.training import loop
 from kinema.training.checkpoint import load_state
 from kinema.training.experiment import resume
@@ -134,6 +135,20 @@ def test_what_killed_runs_leave_is_cleared_and_nothing_else(job_of):
     run(job, resume=True)
     after = {path.name for path in job.folder.path.iterdir() if ".tfevents." not in path.name}
     assert after == {name for name in expected if ".tfevents." not in name} | set(kept)
+
+
+def test_a_reader_that_is_killed_ends_the_run_in_words(job_of, monkeypatch):
+    def lost(_):
+        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. ")
+        yield
+
+    monkeypatch.setattr(FileFeed, "__iter__", lost)
+    job = job_of(**SETTINGS)
+    with pytest.raises(
+        TrainingError, match=r"a process that reads clips has ended: DataLoader worker \(pid 7\)"
+    ) as caught:
+        run(job)
+    assert f"--resume {job.folder.path}" in caught.value.next_step
 
 
 def test_a_run_without_a_state_says_that_it_begins_anew(job_of):
