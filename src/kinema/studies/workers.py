@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import queue
 import signal
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from statistics import fmean
 from types import FrameType
 from typing import Any
 
-from kinema.core.errors import UsageError
+from kinema.core.errors import TrainingError
 from kinema.core.progress import Progress, Task
 from kinema.studies.folder import StudyFolder, drop_spent, failure, seconds_of, standing
 from kinema.studies.grid import Grid
@@ -24,7 +25,7 @@ from kinema.studies.work import News, earlier_failures, unfinished, work
 
 __all__ = ["Course", "run_study"]
 
-_LOOK_SECONDS = 2.0
+_LOOK_SECONDS = 5.0
 _ADOPTION_SECONDS = 3.0
 
 
@@ -94,7 +95,7 @@ class _Show:
         self._progress = progress
         self._workers = workers
         self._counted = {name for name, run in self._runs.items() if standing(run) == "done"}
-        self._seconds: list[float] = []
+        self._seconds: dict[bool, list[float]] = {True: [], False: []}  # of pretrainings, and of runs
         self._at_work: dict[str, None] = {}
 
     def tell(self, news: News) -> None:
@@ -106,7 +107,7 @@ class _Show:
         if news.kind == "failed":
             self._progress.log(f"{news.run}: failed: {news.error}")
         if news.kind == "done":
-            self._seconds.append(news.seconds)
+            self._seconds[self._runs[news.run].pretrains].append(news.seconds)
         self.count()
 
     def count(self) -> None:
@@ -122,32 +123,44 @@ class _Show:
         self._task.advance(0, note=", ".join(self._at_work))
 
     def _left(self) -> str:
-        left = len(self._runs) - len(self._counted)
-        if not left or not self._seconds:
+        left = [run.pretrains for name, run in self._runs.items() if name not in self._counted]
+        known = [seconds for both in self._seconds.values() for seconds in both]
+        if not left or not known:
             return ""
-        minutes = sum(self._seconds) / len(self._seconds) * left / self._workers / 60
-        return f"; about {minutes / 60:.1f} h left" if minutes > 90 else f"; about {minutes:.0f} min left"
+        means = {kind: fmean(own or known) for kind, own in self._seconds.items()}
+        seconds = sum(means[kind] for kind in left) / self._workers
+        for unit, length in (("h", 3600), ("min", 60)):
+            if seconds > 1.5 * length:
+                return f"; about {seconds / length:.1f} {unit} left"
+        return f"; about {seconds:.0f} s left"
 
 
 def _in_processes(grid: Grid, earlier: Mapping[str, int], workers: int, show: _Show) -> None:
     context = multiprocessing.get_context("spawn")  # a fork would share what torch has begun
-    news: Any = context.Queue()
-    processes = []
-    for number in range(workers):
-        # Not daemons, which may have no children: a run may have processes that read its clips.
-        process = context.Process(target=_worker, args=(grid, dict(earlier), news), daemon=False)
-        with _environment(_share(number, workers)):
-            process.start()
-        processes.append(process)
+    processes: list[BaseProcess] = []
+    ends: list[Connection] = []
     with _Stopper(processes) as stopper:
-        while any(process.is_alive() for process in processes):
-            _hear(news, show)
-    _hear_all(news, show)
+        for number in range(workers):
+            # A pipe each: of one queue for all, a process that is killed while it writes would leave the lock taken.
+            hears, tells = context.Pipe(duplex=False)
+            # Not daemons, which may have no children: a run may have processes that read its clips.
+            process: BaseProcess = context.Process(target=_worker, args=(grid, dict(earlier), tells), daemon=False)
+            with _environment(_share(number, workers)):
+                process.start()
+            tells.close()  # so that the end of the process is the end of the pipe
+            processes.append(process)
+            ends.append(hears)
+        while ends:
+            for end in wait(ends, timeout=_LOOK_SECONDS):
+                _hear(end, ends, show)
+            show.count()
+        for process in processes:
+            process.join()
     if stopper.asked:
         raise KeyboardInterrupt
     killed = [process for process in processes if process.exitcode]
     if killed and unfinished(grid.all, earlier):
-        raise UsageError(
+        raise TrainingError(
             f"{len(killed)} of {workers} processes ended before the study did (exit codes "
             f"{', '.join(str(process.exitcode) for process in killed)})",
             allowed="processes that are left alone, with memory for each",
@@ -155,17 +168,12 @@ def _in_processes(grid: Grid, earlier: Mapping[str, int], workers: int, show: _S
         )
 
 
-def _hear(news: Any, show: _Show) -> None:
+def _hear(end: Any, ends: list[Connection], show: _Show) -> None:
+    """Show what a process has told; one that is gone tells no more."""
     try:
-        show.tell(news.get(timeout=_LOOK_SECONDS))
-    except queue.Empty:
-        show.count()
-
-
-def _hear_all(news: Any, show: _Show) -> None:
-    with suppress(queue.Empty):
-        while True:
-            show.tell(news.get_nowait())
+        show.tell(end.recv())
+    except (EOFError, OSError):
+        ends.remove(end)
 
 
 class _Stopper:
@@ -197,14 +205,13 @@ class _Stopper:
                 os.kill(process.pid, signal.SIGINT if self.asked <= 2 else signal.SIGKILL)
 
 
-def _worker(grid: Grid, earlier: Mapping[str, int], news: Any) -> None:
+def _worker(grid: Grid, earlier: Mapping[str, int], tells: Connection) -> None:
     """What a process does."""
     os.setpgrp()
     _leave_with(os.getppid())
-    try:
-        work(grid, earlier, tell=news.put)
-    except KeyboardInterrupt:
-        return
+    # Without the process that listens, which was killed, this one stops, too.
+    with suppress(KeyboardInterrupt, BrokenPipeError):
+        work(grid, earlier, tell=tells.send)
 
 
 def _leave_with(parent: int) -> None:
