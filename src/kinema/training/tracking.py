@@ -239,14 +239,15 @@ class _Courier:
             return
         if self._over.wait(patience_seconds):
             self._thread.join()
+        tell, self._tell = self._tell, lambda _: None  # a thread that is left to itself has nothing more to say
         lost = f"{len(self._backlog)} epochs" if self._backlog else "the end of the run"
         if self._backlog or not self._noted.concluded:
-            self._tell(
+            tell(
                 f"{self._tracker.name} has not taken {lost} ({self._reason or 'it does not answer'}); all epochs are "
                 f"in metrics.csv, and are sent when the run is resumed: kinema train --resume {self._about.run}"
             )
         elif self._failures:
-            self._tell(f"{self._tracker.name} failed {self._failures} times ({self._reason}), and has all epochs now")
+            tell(f"{self._tracker.name} failed {self._failures} times ({self._reason}), and has all epochs now")
 
     def _work(self) -> None:
         while not self._over.is_set():
