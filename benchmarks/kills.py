@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import logging
 import multiprocessing
 import os
 import random
@@ -296,6 +297,7 @@ def curves(folder: Path) -> dict[str, list[tuple[int, float]]]:
     """What TensorBoard would draw."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+    logging.getLogger("tensorboard").setLevel(logging.ERROR)  # it warns of what it is to leave out
     events = EventAccumulator(str(folder)).Reload()
     tags = [tag for tag in events.Tags()["scalars"] if tag != "clips_per_second"]
     return {tag: [(point.step, point.value) for point in events.Scalars(tag)] for tag in tags}
