@@ -123,6 +123,9 @@ def test_a_skipped_block_hands_on_what_came_in(name, options, last):
     drop_paths(network, 1 - 1e-7)
     seen = []
     block = network.get_submodule(last)
+    for module in block.modules():
+        if isinstance(module, (nn.BatchNorm3d, nn.LayerNorm)):
+            nn.init.constant_(module.bias, 0.5)  # so that what is dropped too early shows at the end of the branch
     block.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].clone()))
     block.register_forward_hook(lambda _, __, output: seen.append(output[0] if type(output) is tuple else output))
     with torch.no_grad():

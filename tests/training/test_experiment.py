@@ -147,12 +147,13 @@ def test_a_network_that_cannot_be_fed_leaves_no_folder(grouped, tmp_path):
 
 def test_weights_and_report_tell_what_was_trained_and_why_it_ended(grouped, tmp_path):
     """A head that does not move, before features that hold still, never validates better than at first."""
-    settings = {**SETTINGS, "epochs": 9, "train_from": "head", "lr": 1e-20, "early_stopping": 2}
+    settings = {**SETTINGS, "epochs": 9, "train_from": "head", "lr": 1e-20, "early_stopping": 2, "ema": 0.5}
     outcome = train(make_config({"data": grouped, **settings}), tmp_path / "run")
     told = "130 of 228,250 parameters: fc; batch norms before it hold still"
     assert read_card(outcome.weights[0]).provenance["trained"] == told
     report = outcome.report.read_text()
     assert told in report
+    assert "average of the weights up to the epoch with the best validation video accuracy" in report
     assert "ended after epoch 3: the last 2 epochs validated no better than epoch 1" in report
 
 

@@ -313,7 +313,7 @@ class _Bench:
             split=said,
             views=Views(self.config.eval_hop).describe(self.config.input_spec.clip.frames),
             samples="held-out" if part == "test" else "validation",
-            note=f"weights of the {chosen}",
+            note=f"{'average of the weights up to' if self.config.ema else 'weights of'} the {chosen}",
         )
 
     def card(self, division: Division) -> ModelCard:
