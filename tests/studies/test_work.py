@@ -192,3 +192,17 @@ def test_what_a_killed_process_could_not_drop_is_dropped_by_the_next_call(laid_o
     state.touch()
     run_study(grid, workers=1, progress=Silent())
     assert not state.exists()
+
+
+def test_a_run_that_another_finishes_between_the_look_and_the_claim_is_not_trained(laid_out, trained, monkeypatch):
+    grid = laid_out(axes={"seed": [0]})
+    take = Claims.claim
+
+    def finished_meanwhile(claims, name):
+        grid.runs[0].folder.mkdir(parents=True, exist_ok=True)
+        (grid.runs[0].folder / "done.json").write_text('{"seconds": 3}')
+        return take(claims, name)
+
+    monkeypatch.setattr(Claims, "claim", finished_meanwhile)
+    work(grid, {}, tell=lambda _: None)
+    assert trained == []
