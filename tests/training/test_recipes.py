@@ -43,6 +43,10 @@ NAMED_WITH = {
     ("modality", "rgb"): {"pixels"},
     ("modality", "flow"): {"pixels"},
 }
+FRAMES_OF = {  # short side of the frames that published crops were cut from
+    "hara2017": 360, "hara2018": 240, "hara2018-finetune": 240, "kataoka2020": 240, "detention2022": 240,
+    "i3d-kinetics-rgb": 256, "i3d-kinetics-flow": 256, "c3d-ucf101": 128,
+}  # fmt: skip
 OF_THE_USER = {"data", "data_sha256", "seed", "device", "devices", "nodes", "workers", "folds", "track"}
 
 # Clips are 32 or 48 pixels small, those of I3D 9 frames short. Networks that can be are an eighth as wide, and
@@ -177,12 +181,20 @@ def check_what_moved(config, before, after):
     assert (held & statistics <= still) == (config.frozen_batch_norm == "hold")
 
 
+@pytest.mark.parametrize(("name", "side"), FRAMES_OF.items())
+def test_crops_are_cut_from_frames_of_the_published_size(name, side):
+    config = recipe(name)
+    assert (config.train_short_side or config.short_side) == side
+
+
 @pytest.mark.parametrize(("name", "narrow"), RUNS)
 def test_a_recipe_trains(name, narrow, data, tmp_path):
     config = recipe(name)
     settings = {"data": data[config.modality], **SMALL, **OVERRIDES.get(name, {})}
     settings["size"] = 48 if name in NARROWED else 32  # fewer leave batch norms one value a clip
     settings["short_side"] = round(settings["size"] * config.short_side / config.size)
+    if config.train_short_side:
+        settings["train_short_side"] = round(settings["size"] * config.train_short_side / config.size)
     settings["model_options"] = {**config.model_options, **narrow}
     if config.weights:
         settings["weights"] = start(config, tmp_path, narrow)

@@ -102,7 +102,30 @@ def test_what_may_be_done_without(changed, tmp_path):
 def test_pictures_that_are_enlarged_are_told_of(packed_clips):
     assert planned(packed_clips).read(Silent()).notes == ()
     (note,) = planned(packed_clips, short_side=64).read(Silent()).notes
-    assert "48 px on the shorter side, enlarged to the 64 px" in note
+    assert "48 px on the shorter side, clips are cut from them enlarged to 64 px" in note
+
+
+def test_larger_frames_are_read_for_training_crops_alone(tiny_clips):
+    """Files are 64 x 48: what is tested is read at 36 on the short side, what is learnt from whole."""
+    source = plan(make_config(INPUT, {"data": tiny_clips, "train_short_side": 48})).read(Silent())
+    (division,) = source.divisions
+    learnt, tested = division.train.samples[0], division.test[0]
+    assert source.videos.open(tested.path).data.shape[2:] == (36, 48)
+    assert division.train.videos.open(learnt.path).data.shape[2:] == (48, 64)
+
+
+@pytest.mark.parametrize("where", ["files", "shards"])
+def test_training_crops_are_sharper_of_larger_frames(where, packed_clips, tiny_clips):
+    data = str(tiny_clips) if where == "files" else packed_clips.address
+    sharpness = {}
+    for side in (None, 48):
+        config = make_config(INPUT, {"data": data, "train_short_side": side, "crop": "center", "flip": 0})
+        (division,) = plan(config).read(Silent()).divisions
+        crops = TrainTransform(config.input_spec, AugmentSpec(crop="corner", corner_scales=(0.7,), flip=0))
+        batch = next(iter(division.train.feed(config, config.input_spec, crops, Seat())))
+        assert batch.clips.shape[-2:] == (32, 32)
+        sharpness[side] = float(batch.clips.float().diff(dim=-1).abs().mean())
+    assert sharpness[48] > 1.05 * sharpness[None]
 
 
 def test_clips_that_may_not_be_padded_are_refused_before_training(packed_clips):

@@ -59,6 +59,9 @@ class TrainConfig(BaseModel):
     )
     size: int = Field(112, ge=16, description="side of the network input in pixels")
     short_side: int | None = Field(None, ge=16, description="side frames are shrunk to; 8/7 of `size` unless given")
+    train_short_side: int | None = Field(
+        None, ge=16, description="side frames are shrunk to before training crops are cut; `short_side` unless given"
+    )
     region: Crop = Field("center", description="tested on the centre square, or the full frame squeezed")
     pixels: Pixels = Field(
         "kinetics",
@@ -208,6 +211,7 @@ class TrainConfig(BaseModel):
                 self._turned_flow,
             ),
             ("16-mixed scales gradients in a step of its own, which fused has not: leave out one", self._fused_scaling),
+            ("train_short_side below size", (self.train_short_side or self.size) < self.size),
             ("short_side below size", self.short_side is not None and self.short_side < self.size),
             ("corner_scales are above 0 and at most 1", not all(0 < scale <= 1 for scale in self.corner_scales)),
             ("crop_scale is a rising pair in (0, 1]", not 0 < self.crop_scale[0] <= self.crop_scale[1] <= 1),

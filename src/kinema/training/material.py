@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Protocol
 
@@ -19,7 +19,12 @@ from kinema.datasets.shards.read import member_name
 from kinema.training.config import TrainConfig
 from kinema.transforms.presets import TrainTransform
 
-__all__ = ["FileMaterial", "Material", "Seat", "ShardMaterial"]
+__all__ = ["FileMaterial", "Material", "Seat", "ShardMaterial", "cut_from"]
+
+
+def cut_from(spec: InputSpec, config: TrainConfig) -> InputSpec:
+    """`spec` with frames of the size that training crops are cut from."""
+    return replace(spec, short_side_px=config.train_short_side or spec.short_side_px)
 
 
 @dataclass(frozen=True)
@@ -63,7 +68,7 @@ class FileMaterial:
     Attributes:
         samples: at least one.
         labels: the classes.
-        videos: opens them.
+        videos: opens them, at the size that crops are cut from.
     """
 
     samples: tuple[Sample, ...]
@@ -139,7 +144,7 @@ class ShardMaterial:
         clips = PackedClips(
             self.index,
             self.split,
-            spec,
+            cut_from(spec, config),
             transform,
             config.batch_size,
             seed=config.seed,

@@ -26,7 +26,7 @@ from kinema.datasets.splits import Split, SplitRule, doubts_of, make_splits
 from kinema.evaluation.part import enlargement, left_out, readable, require_pictures
 from kinema.evaluation.report import BrokenFile
 from kinema.training.config import TrainConfig
-from kinema.training.material import FileMaterial, Material, ShardMaterial
+from kinema.training.material import FileMaterial, Material, ShardMaterial, cut_from
 from kinema.video.flow_record import FlowRecipe
 from kinema.video.source import is_url
 
@@ -149,29 +149,44 @@ class _ManifestPlan:
         """Manifests are told by their fingerprint."""
 
     def read(self, progress: Progress) -> Source:
-        """Decode every video into the frame cache."""
-        manifest = self.manifest
-        cache = FrameCache.of(self.config.input_spec)
-        kept, broken = readable(manifest.samples, cache, skip_broken=self.config.skip_broken, progress=progress)
-        require_length(kept, cache, self.config.input_spec.clip)
-        gone = {Path(file.path) for file in broken}
+        """Decode every video into the frame cache: what is learnt from perhaps larger than what is tested."""
+        manifest, spec = self.manifest, self.config.input_spec
+        cache, crops = FrameCache.of(spec), FrameCache.of(cut_from(spec, self.config))
+        broken: dict[str, BrokenFile] = {}
+        for samples, shelf in self._read_from(cache, crops):
+            kept, gone = readable(samples, shelf, skip_broken=self.config.skip_broken, progress=progress)
+            require_length(kept, shelf, spec.clip)
+            broken.update({file.path: file for file in gone})
         return Source(
             name=manifest.source.name,
             labels=manifest.labels,
             fingerprint=manifest.fingerprint,
             root=manifest.root,
             videos=cache,
-            divisions=tuple(self._division(split.leave_out(manifest, gone), cache) for split in self.splits),
-            broken=broken,
+            divisions=tuple(
+                self._division(split.leave_out(manifest, {Path(path) for path in broken}), crops)
+                for split in self.splits
+            ),
+            broken=tuple(broken.values()),
             notes=rate_notes(manifest.samples),
             flow=self.flow,
         )
 
-    def _division(self, split: Split, cache: FrameCache) -> Division:
+    def _read_from(self, cache: FrameCache, crops: FrameCache) -> list[tuple[tuple[Sample, ...], FrameCache]]:
+        """Which samples are wanted at which size."""
+        samples = self.manifest.samples
+        if cache.short_side_px == crops.short_side_px:
+            return [(samples, cache)]
+        learnt = {index for split in self.splits for index in split.train}
+        tested = {index for split in self.splits for index in (*split.val, *split.test)}
+        parts = ((learnt, crops), (tested, cache))
+        return [(tuple(samples[index] for index in sorted(part)), shelf) for part, shelf in parts if part]
+
+    def _division(self, split: Split, crops: FrameCache) -> Division:
         train, val, test = (
             tuple(self.manifest.samples[index] for index in part) for part in (split.train, split.val, split.test)
         )
-        learnt = FileMaterial(train, self.manifest.labels, cache)
+        learnt = FileMaterial(train, self.manifest.labels, crops)
         return Division(learnt, val, test, split.to_json(), (*split.leaks, *split.warnings), split.fold)
 
 
@@ -232,7 +247,7 @@ class _PackedPlan:
             videos=videos,
             divisions=(division,),
             broken=left_out(index),
-            notes=enlargement(index, spec),
+            notes=enlargement(index, cut_from(spec, self.config)),
             provenance={"packed": packed, "index_sha256": index.sha256},
         )
 
