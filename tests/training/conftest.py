@@ -44,6 +44,14 @@ def cache(tmp_path_factory):
     return FrameCache(16, folder=tmp_path_factory.mktemp("frames"), limit_bytes=2**28)
 
 
+@pytest.fixture(scope="module")
+def own_cache(tmp_path_factory):
+    """For tests that train as the command does: frames are kept in a folder of this file's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KINEMA_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture
 def no_pictures(monkeypatch):
     monkeypatch.setattr(loop, "write_curves", lambda *_: None)

@@ -4,6 +4,7 @@ import csv
 from typing import ClassVar
 
 import numpy as np
+import pytest
 import torch
 from safetensors.torch import load_file
 from torch import nn
@@ -112,3 +113,18 @@ def stop_after(monkeypatch, count):
 
     monkeypatch.setattr(loop, "_step", counted)
     return lambda: monkeypatch.setattr(loop, "_step", step)
+
+
+def run_whole_and_parted(job_of, monkeypatch, *epochs, **settings):
+    """The same validated run undisturbed, and stopped after five steps and resumed."""
+    validating(monkeypatch, *epochs)
+    whole = job_of("whole", **settings)
+    run(whole)
+    validating(monkeypatch, *epochs)
+    parted = job_of("parts", **settings)
+    go_on = stop_after(monkeypatch, 5)
+    with pytest.raises(StoppedError):
+        run(parted)
+    go_on()
+    run(parted, resume=True)
+    return whole, parted

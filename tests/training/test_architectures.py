@@ -9,17 +9,12 @@ from kinema.models.weights import load_weights, read_card
 from kinema.models.zoo import create_model
 from kinema.training.experiment import begin
 
+pytestmark = pytest.mark.usefixtures("own_cache")
+
 SHORT = {
     "size": 32, "short_side": 36, "fps": 25, "crop": "random", "pixels": "symmetric", "optimizer": "sgd", "lr": 0.001,
     "schedule": "constant", "batch_size": 2, "total_steps": 2, "device": "cpu", "save_seconds": 1e9,
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _own_cache(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("KINEMA_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
 
 
 @pytest.fixture(scope="module")

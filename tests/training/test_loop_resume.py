@@ -7,7 +7,17 @@ from contextlib import contextmanager
 import pytest
 import torch
 from safetensors.torch import load_file
-from small_runs import SMALL, StoppedError, rates, run, same, stop_after, table, validating, weights
+from small_runs import (
+    SMALL,
+    StoppedError,
+    rates,
+    run,
+    run_whole_and_parted,
+    same,
+    stop_after,
+    table,
+    weights,
+)
 
 from kinema.core.progress import Silent
 from kinema.training import loop
@@ -70,16 +80,7 @@ def test_short_epochs_are_not_spent_on_writing(job_of, monkeypatch):
 def test_a_plateau_is_remembered(job_of, monkeypatch):
     flat = [[0.6] * 3] * 5
     settings = {"val": 3, "schedule": "plateau", "patience": 1, "gamma": 0.1, "epochs": 5, "save_seconds": 0}
-    validating(monkeypatch, *flat)
-    whole = job_of("whole", **settings)
-    run(whole)
-    validating(monkeypatch, *flat)
-    job = job_of("parts", **settings)
-    go_on = stop_after(monkeypatch, 5)
-    with pytest.raises(StoppedError):
-        run(job)
-    go_on()
-    run(job, resume=True)
+    whole, job = run_whole_and_parted(job_of, monkeypatch, *flat, **settings)
     assert rates(job) == rates(whole) == pytest.approx([0.5, 0.5, 0.5, 0.05, 0.05])
 
 

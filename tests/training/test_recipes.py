@@ -29,6 +29,8 @@ from kinema.training.step import Objective
 from kinema.transforms.presets import AugmentSpec, TrainTransform
 from kinema.video.writer import VideoWriter
 
+pytestmark = pytest.mark.usefixtures("own_cache")
+
 NAMED = {  # what every recipe says, and what it says because of what else it says
     "model", "modality", "frames", "clip_padding", "size", "short_side", "region", "crop", "flip", "optimizer", "lr",
     "weight_decay", "schedule", "warmup", "batch_size", "accumulate",
@@ -65,13 +67,6 @@ RUNS = [
       for name in list_recipes()),
     *(pytest.param(name, {}, marks=pytest.mark.slow, id=f"{name}, whole") for name in NARROWED),
 ]  # fmt: skip
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _own_cache(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("KINEMA_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from small_runs import StoppedError, run, same, stop_after, table, validating, weights
+from small_runs import run, run_whole_and_parted, same, table, validating, weights
 
 from kinema.core.errors import UsageError
 from kinema.core.progress import Silent
@@ -85,16 +85,7 @@ def test_a_run_that_ended_stays_ended(job_of, monkeypatch):
 @pytest.mark.usefixtures("plain")
 def test_an_interrupted_run_ends_where_the_other_ended(job_of, monkeypatch):
     settings = {"val": 3, "epochs": 5, "early_stopping": 2, "save_seconds": 0}
-    validating(monkeypatch, *FLAT)
-    whole = job_of("whole", **settings)
-    run(whole)
-    validating(monkeypatch, *FLAT)
-    job = job_of("parts", **settings)
-    go_on = stop_after(monkeypatch, 5)
-    with pytest.raises(StoppedError):
-        run(job)
-    go_on()
-    run(job, resume=True)
+    whole, job = run_whole_and_parted(job_of, monkeypatch, *FLAT, **settings)
     assert len(table(job)) == len(table(whole)) == 4
     assert same(weights(job), weights(whole))
 

@@ -30,6 +30,8 @@ from kinema.transforms.presets import AugmentSpec, TrainTransform
 from kinema.video.flow import FlowChoice
 from kinema.video.writer import VideoWriter
 
+pytestmark = pytest.mark.usefixtures("own_cache")
+
 SMALL = {
     "model": "resnet3d_10",
     "model_options": {"widen_factor": 0.125, "conv1_t_size": 3},
@@ -41,13 +43,6 @@ SMALL = {
     "batch_size": 2,
     "device": "cpu",
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _own_cache(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("KINEMA_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
 
 
 @pytest.fixture(scope="module")
