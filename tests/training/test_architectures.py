@@ -7,7 +7,7 @@ from safetensors.torch import load_file
 
 from kinema.models.weights import load_weights, read_card
 from kinema.models.zoo import create_model
-from kinema.training.experiment import begin
+from kinema.training.request import begin
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 

@@ -20,9 +20,10 @@ from kinema.models.published import downloads_folder
 from kinema.models.records import lookup
 from kinema.models.records.record import ClassSet, Licence, WeightsRecord
 from kinema.models.weights import load_weights, read_card
-from kinema.training import experiment
-from kinema.training.experiment import begin, train
+from kinema.training import experiment, request
+from kinema.training.experiment import train
 from kinema.training.recipe import load_recipe, make_config
+from kinema.training.request import begin, resume
 from kinema.video.flow import FlowChoice
 from kinema.video.flow_record import read_record
 from kinema.video.writer import VideoWriter
@@ -113,7 +114,7 @@ def test_folds_resume_where_they_stopped(grouped, tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         train(config, tmp_path / "run")
     before = (tmp_path / "run" / "fold-1" / "state.pt").stat().st_mtime_ns
-    resumed = experiment.resume(tmp_path / "run", {}).test
+    resumed = resume(tmp_path / "run", {}).test
     assert (tmp_path / "run" / "fold-1" / "state.pt").stat().st_mtime_ns == before
     assert [v.clips.tolist() for v in resumed.scored] == [v.clips.tolist() for v in whole.scored]
 
@@ -185,10 +186,10 @@ def test_weights_may_be_published_ones_by_name(tiny_run, grouped, tmp_path, monk
 
     assert read_card(outcome.weights[0]).provenance["started_from"] == "resnet3d_10-rendered.safetensors"
     assert load_recipe(tmp_path / "run" / "config.yaml")["weights"] == record.name  # as on any other machine
-    again = experiment.resume(tmp_path / "run", {"weights": record.name})
+    again = resume(tmp_path / "run", {"weights": record.name})
     assert again.weights == outcome.weights
     with pytest.raises(UsageError, match="beside --resume"):
-        experiment.resume(tmp_path / "run", {"weights": "resnet3d_18-kinetics700"})
+        resume(tmp_path / "run", {"weights": "resnet3d_18-kinetics700"})
 
 
 def test_a_run_says_that_it_feeds_weights_otherwise_than_before(tiny_run, grouped, tmp_path):
@@ -210,7 +211,7 @@ def test_a_run_finds_the_file_it_started_from_wherever_it_is_resumed(tiny_run, g
     monkeypatch.chdir(tmp_path)
     begin({"data": grouped, "weights": "start.safetensors", "epochs": 1}, out=tmp_path / "run")
     assert load_recipe(tmp_path / "run" / "config.yaml")["weights"] == str(tmp_path / "start.safetensors")
-    experiment.resume(tmp_path / "run", {"weights": "start.safetensors"})
+    resume(tmp_path / "run", {"weights": "start.safetensors"})
 
 
 def test_weights_of_another_modality_are_refused(tiny_run, grouped, tmp_path):
@@ -236,7 +237,7 @@ def test_a_folder_with_a_run_is_not_overwritten(tiny_clips, tiny_run):
 
 def test_without_a_name_the_small_recipe_is_used(grouped, tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr(experiment, "train", lambda config, *_, **__: seen.append(config))
+    monkeypatch.setattr(request, "train", lambda config, *_, **__: seen.append(config))
     begin({"data": grouped, "stride": 3}, out=tmp_path)
     begin({"data": grouped, "model": "resnet3d_18"}, out=tmp_path)
     assert (seen[0].modality, seen[0].stride, seen[0].fps) == ("difference", 3, None)

@@ -18,7 +18,7 @@ from kinema.core.progress import Silent
 from kinema.datasets.loader import FileFeed
 from kinema.training import loop
 from kinema.training.checkpoint import load_state
-from kinema.training.experiment import resume
+from kinema.training.request import resume
 from kinema.training.run import RunFolder
 
 SETTINGS = {**SMALL, "val": 3, "epochs": 2, "save_seconds": 0, "optimizer": "adamw", "lr": 0.01, "flip": 0.5,

@@ -15,8 +15,9 @@ from kinema.datasets.shards import blocks
 from kinema.evaluation.examine import examine
 from kinema.evaluation.protocol import Views
 from kinema.models.weights import read_card
-from kinema.training.experiment import begin, resume, train
+from kinema.training.experiment import train
 from kinema.training.recipe import load_recipe, make_config
+from kinema.training.request import begin, resume
 
 SETTINGS = {
     "model": "resnet3d_10",

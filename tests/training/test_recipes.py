@@ -21,9 +21,9 @@ from kinema.models.records.lookup import find_record, is_record
 from kinema.models.weights import ModelCard, read_card, save_weights
 from kinema.models.zoo import create_model, full_options, list_models
 from kinema.training.config import TrainConfig
-from kinema.training.experiment import begin
 from kinema.training.freezing import plan_phases
 from kinema.training.recipe import list_recipes, load_recipe, make_config, recipe_summaries, recipe_text
+from kinema.training.request import begin
 from kinema.training.schedule import learning_rate
 from kinema.training.step import Objective
 from kinema.transforms.presets import AugmentSpec, TrainTransform

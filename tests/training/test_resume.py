@@ -8,8 +8,9 @@ from commands import start, wait_for_epoch
 from safetensors.torch import load_file
 
 from kinema.core.errors import UsageError
-from kinema.training.experiment import resume, train
+from kinema.training.experiment import train
 from kinema.training.recipe import make_config
+from kinema.training.request import resume
 
 SETTINGS = {
     "model": "resnet3d_10",

@@ -12,9 +12,9 @@ from kinema.core.progress import Silent
 from kinema.datasets.manifest import read_manifest
 from kinema.datasets.shards import blocks
 from kinema.datasets.shards.index import read_index
-from kinema.training.experiment import begin, resume
 from kinema.training.material import FileMaterial, Seat, ShardMaterial
 from kinema.training.recipe import make_config
+from kinema.training.request import begin, resume
 from kinema.training.source import address_of, name_of, plan
 from kinema.transforms.presets import AugmentSpec, TrainTransform
 

@@ -24,8 +24,8 @@ from kinema.evaluation.protocol import Views
 from kinema.inference.fusion import FusedPredictor, load_together
 from kinema.inference.predictor import load
 from kinema.models.weights import load_weights, read_card, save_weights
-from kinema.training.experiment import begin
 from kinema.training.recipe import make_config
+from kinema.training.request import begin
 from kinema.transforms.presets import AugmentSpec, TrainTransform
 from kinema.video.flow import FlowChoice
 from kinema.video.writer import VideoWriter

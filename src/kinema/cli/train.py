@@ -51,8 +51,8 @@ def train(
     --model and no recipe the defaults are those of docs/reference/settings.md (RGB, 16 frames,
     every second one, 112 pixels, 30 epochs).
     """
-    from kinema.training.experiment import begin
-    from kinema.training.experiment import resume as go_on
+    from kinema.training.request import begin
+    from kinema.training.request import resume as go_on
 
     given = _given(
         data=data, model=model, weights=weights, train_from=train_from, epochs=epochs, batch_size=batch_size,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import os
 import time
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -39,15 +38,14 @@ from kinema.training.freezing import describe_training, plan_phases
 from kinema.training.loop import fit
 from kinema.training.parts import Job
 from kinema.training.processes import connect, describe_group, group_errors, is_first, require_same
-from kinema.training.recipe import DEFAULT_RECIPE, load_recipe, make_config, parse_assignments
 from kinema.training.run import RunFolder
-from kinema.training.source import Division, Source, address_of, name_of, plan
+from kinema.training.source import Division, Source, address_of, plan
 from kinema.training.stopping import describe_end, ended_early
 from kinema.training.team import TrainingTeam
 from kinema.training.trackers import require_trackers, tracking_of
 from kinema.training.tracking import Tracking, estimates_of
 
-__all__ = ["Outcome", "begin", "require_network", "resume", "train"]
+__all__ = ["Outcome", "require_network", "train", "weights_address"]
 
 
 @dataclass(frozen=True)
@@ -81,84 +79,6 @@ class Outcome:
             "report": str(self.report) if self.report else None,
             "seconds": self.seconds,
         }
-
-
-def begin(
-    settings: Mapping[str, Any],
-    *,
-    recipe: Path | None = None,
-    assignments: Sequence[str] = (),
-    out: Path | None = None,
-    repeated: bool = False,
-    progress: Progress | None = None,
-) -> Outcome:
-    """Train as the command line asks.
-
-    Args:
-        settings: fields of TrainConfig given by name.
-        recipe: YAML file of further fields, or the name of one of kinema's own; `kinema-small` where
-            neither it nor a model nor weights are given.
-        assignments: `key=value` texts.
-        out: the run folder; `runs/DATA-MODEL` unless given.
-        repeated: go on with the run in that folder where these settings began one, as those do who give one
-            command again and again.
-        progress: where bars and lines go.
-
-    Raises:
-        UsageError: a field given twice with different values, unknown, out of range, or no data; or the run
-            that is to be repeated was begun with others.
-    """
-    progress = progress if is_first(os.environ) else None
-    assigned = parse_assignments(list(assignments))
-    for key in assigned.keys() & settings.keys():
-        if str(assigned[key]) != str(settings[key]):
-            raise UsageError(
-                f"--{key.replace('_', '-')} {settings[key]} and --set {key}={assigned[key]} contradict each other",
-                allowed="each setting once",
-                next_step="leave one of them out",
-            )
-    named = {"model", "weights"} & {*assigned, *settings}
-    if recipe is None and not named:
-        recipe = Path(DEFAULT_RECIPE)
-    layers = [load_recipe(recipe) if recipe else {}, assigned, dict(settings)]
-    weights = next((layer["weights"] for layer in reversed(layers) if layer.get("weights")), None)
-    if weights is not None and not any("model" in layer for layer in layers):
-        layers.insert(0, _settings_of(read_card(weights_path(weights, progress=progress))))
-    if not any("data" in layer for layer in layers):
-        raise UsageError(
-            "no data to train on",
-            allowed="a folder of class folders, a manifest, or a packed data set",
-            next_step="kinema train DATA, or kinema train --resume RUN",
-        )
-    config = make_config(*layers)
-    if recipe is not None and progress is not None:
-        progress.log(f"settings from the recipe {recipe}")
-    folder = out or Path("runs") / f"{name_of(config.data)}-{config.model}"
-    if repeated:
-        config = _as_begun(config, folder)
-    return train(config, folder, repeated=repeated, progress=progress)
-
-
-def resume(folder: Path, others: Mapping[str, Any], *, progress: Progress | None = None) -> Outcome:
-    """Go on with an interrupted run, as if nothing had happened.
-
-    Args:
-        folder: its run folder.
-        others: settings given beside; a run goes on with its own, so any that differs is refused.
-        progress: where bars and lines go.
-
-    Raises:
-        UsageError: no run there, or a setting that differs from the run's own.
-    """
-    config = RunFolder(folder).settings()
-    for key, value in others.items():
-        if str(getattr(config, key, None)) != str(_as_written(key, value)):
-            raise UsageError(
-                f"--{key.replace('_', '-')} {value} beside --resume",
-                allowed=f"the settings of the run itself, in {RunFolder(folder).config}",
-                next_step="leave it out, or start a new run with --out",
-            )
-    return train(config, folder, resumed=True, progress=progress)
 
 
 def train(
@@ -204,7 +124,7 @@ def train(
             found = {
                 "data": address_of(config.data),
                 "data_sha256": planned.sha256,
-                "weights": _anywhere(asked.weights),
+                "weights": weights_address(asked.weights),
             }
             config.model_copy(update=found).write(folder.config)
         if fabric.world_size > 1:
@@ -388,51 +308,9 @@ def require_network(config: TrainConfig) -> None:
         drop_paths(network, config.drop_path)
 
 
-def _as_begun(config: TrainConfig, folder: Path) -> TrainConfig:
-    """The settings that a run in `folder` was begun with, where there is one and they are those of `config`."""
-    written = RunFolder(folder).config
-    if not written.exists():
-        return config
-    begun = RunFolder(folder).settings()
-    for key, value in begun.model_dump(exclude={"data_sha256"}).items():
-        asked = _as_written(key, getattr(config, key))
-        if asked != value:
-            raise UsageError(
-                f"{key} = {asked}, but the run in {folder} was begun with {value}",
-                allowed=f"the settings in {written}",
-                next_step="leave the setting as it was, or begin another run with --out",
-            )
-    return begun
-
-
-def _as_written(key: str, value: Any) -> Any:
-    """A setting as config.yaml has it."""
-    if key == "data":
-        return address_of(str(value))
-    if key == "weights" and value is not None:
-        return _anywhere(str(value))
-    return value.absolute() if isinstance(value, Path) else value
-
-
-def _anywhere(weights: str | None) -> str | None:
+def weights_address(weights: str | None) -> str | None:
     """Weights as they are called wherever a run is resumed from: the whole path of a file, or their name."""
     return str(Path(weights).absolute()) if weights and Path(weights).exists() else weights
-
-
-def _settings_of(card: ModelCard) -> dict[str, Any]:
-    """The network and input of weights to start from, as settings."""
-    spec, clip = card.input, card.input.clip
-    return {
-        "model": card.architecture,
-        "model_options": dict(card.options),
-        "modality": spec.modality,
-        "frames": clip.frames,
-        **({"stride": clip.stride} if clip.fps is None else {"fps": clip.fps}),
-        "clip_padding": clip.padding,
-        "size": spec.size_px,
-        "short_side": spec.short_side_px,
-        "region": spec.crop,
-    }
 
 
 def _input_spec(config: TrainConfig) -> InputSpec:
