@@ -102,7 +102,9 @@ def test_what_may_be_done_without(changed, tmp_path):
 def test_pictures_that_are_enlarged_are_told_of(packed_clips):
     assert planned(packed_clips).read(Silent()).notes == ()
     (note,) = planned(packed_clips, short_side=64).read(Silent()).notes
-    assert "48 px on the shorter side, clips are cut from them enlarged to 64 px" in note
+    assert "48 px on the shorter side, enlarged to the 64 px" in note
+    (note,) = planned(packed_clips, train_short_side=240).read(Silent()).notes
+    assert "are cut from pictures of 48 px on the shorter side, as packed, not of 240 px" in note
 
 
 def test_larger_frames_are_read_for_training_crops_alone(tiny_clips):
@@ -112,6 +114,13 @@ def test_larger_frames_are_read_for_training_crops_alone(tiny_clips):
     learnt, tested = division.train.samples[0], division.test[0]
     assert source.videos.open(tested.path).data.shape[2:] == (36, 48)
     assert division.train.videos.open(learnt.path).data.shape[2:] == (48, 64)
+
+
+def test_shards_are_not_enlarged_for_training_crops(packed_clips):
+    config = make_config(INPUT, {"data": packed_clips.address, "train_short_side": 240})
+    material = ShardMaterial(read_index(packed_clips.address))
+    crops = TrainTransform(config.input_spec, AugmentSpec())
+    assert material.feed(config, config.input_spec, crops, Seat()).clips.spec.short_side_px == 48
 
 
 @pytest.mark.parametrize("where", ["files", "shards"])

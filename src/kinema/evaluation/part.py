@@ -178,13 +178,11 @@ def left_out(index: PackIndex) -> tuple[BrokenFile, ...]:
 
 
 def enlargement(index: PackIndex, spec: InputSpec) -> tuple[str, ...]:
-    """One sentence where shards hold smaller pictures than clips are cut from, or none."""
+    """One sentence where shards hold smaller pictures than the network is fed with, or none."""
     held, wanted = index.options.short_side_px, spec.short_side_px
     if held >= wanted:
         return ()
-    return (
-        f"the shards hold pictures of {held} px on the shorter side, clips are cut from them enlarged to {wanted} px",
-    )
+    return (f"the shards hold pictures of {held} px on the shorter side, enlarged to the {wanted} px of the network",)
 
 
 def _span(one: BrokenSample) -> str:

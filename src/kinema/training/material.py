@@ -141,10 +141,13 @@ class ShardMaterial:
 
     def feed(self, config: TrainConfig, spec: InputSpec, transform: TrainTransform, seat: Seat) -> Feed:
         """Random clips, in an order of shards that is drawn anew every epoch, mixed in a buffer."""
+        held = self.index.options.short_side_px
+        cut = cut_from(spec, config)
         clips = PackedClips(
             self.index,
             self.split,
-            cut_from(spec, config),
+            # Crops of enlarged frames are no sharper, only slower.
+            replace(cut, short_side_px=min(cut.short_side_px, max(held, spec.short_side_px))),
             transform,
             config.batch_size,
             seed=config.seed,

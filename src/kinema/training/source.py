@@ -247,8 +247,17 @@ class _PackedPlan:
             videos=videos,
             divisions=(division,),
             broken=left_out(index),
-            notes=enlargement(index, cut_from(spec, self.config)),
+            notes=(*enlargement(index, spec), *self._blur()),
             provenance={"packed": packed, "index_sha256": index.sha256},
+        )
+
+    def _blur(self) -> tuple[str, ...]:
+        """One sentence where training crops are to be cut from larger pictures than shards hold, or none."""
+        held, wanted = self.index.options.short_side_px, self.config.train_short_side
+        if wanted is None or held >= wanted:
+            return ()
+        return (
+            f"training crops are cut from pictures of {held} px on the shorter side, as packed, not of {wanted} px",
         )
 
     def _record(self, doubts: Sequence[str]) -> dict[str, Any]:
