@@ -81,6 +81,19 @@ def test_assignments_are_yaml():
     assert make_config({"data": "c"}, settings).lr == 0.01
 
 
+def test_options_of_the_network_add_up_over_the_layers():
+    recipe, asked = (
+        {"data": "c", "model_options": {"shortcut": "A", "widen_factor": 2}},
+        {"model_options": {"shortcut": "B"}},
+    )
+    assert make_config(recipe, asked).model_options == {"shortcut": "B", "widen_factor": 2}
+    assert make_config(recipe, {"lr": 1}, asked).model_options == {"shortcut": "B", "widen_factor": 2}
+    assert make_config(asked, recipe).model_options == {"shortcut": "A", "widen_factor": 2}
+    assert recipe["model_options"] == {"shortcut": "A", "widen_factor": 2}
+    with pytest.raises(UsageError, match="model_options = 3"):
+        make_config(recipe, {"model_options": 3})
+
+
 @pytest.mark.parametrize("wrong", [["lr"], ["lr=1", "lr=2"], ["model_options.k=1", "model_options.k=2"]])
 def test_wrong_assignments(wrong):
     with pytest.raises(UsageError, match="--set"):

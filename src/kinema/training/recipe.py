@@ -42,7 +42,7 @@ def make_config(*layers: Mapping[str, Any]) -> TrainConfig:
     """A configuration from layers of settings, later ones over earlier ones.
 
     `stride` and `fps` say the same thing in two ways, as do `epochs` and `total_steps`: a later layer's one
-    replaces an earlier layer's other.
+    replaces an earlier layer's other. Options of the network add up: a later layer's win one by one.
 
     Raises:
         UsageError: a key that does not exist, a value out of range, or settings that contradict.
@@ -52,7 +52,10 @@ def make_config(*layers: Mapping[str, Any]) -> TrainConfig:
         for one, other in (("stride", "fps"), ("fps", "stride"), ("epochs", "total_steps"), ("total_steps", "epochs")):
             if layer.get(one) is not None and layer.get(other) is None:
                 merged.pop(other, None)
+        before, options = merged.get("model_options"), layer.get("model_options")
         merged.update(layer)
+        if isinstance(before, Mapping) and isinstance(options, Mapping):
+            merged["model_options"] = {**before, **options}
     for key in merged:
         if key not in TrainConfig.model_fields:
             raise UsageError(
