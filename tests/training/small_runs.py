@@ -115,14 +115,15 @@ def stop_after(monkeypatch, count):
     return lambda: monkeypatch.setattr(loop, "_step", step)
 
 
-def run_whole_and_parted(job_of, monkeypatch, *epochs, **settings):
-    """The same validated run undisturbed, and stopped after five steps and resumed."""
-    validating(monkeypatch, *epochs)
-    whole = job_of("whole", **settings)
-    run(whole)
-    validating(monkeypatch, *epochs)
-    parted = job_of("parts", **settings)
-    go_on = stop_after(monkeypatch, 5)
+def run_whole_and_parted(job_of, monkeypatch, *epochs, steps=5, **settings):
+    """The same run undisturbed, and stopped after so many steps and resumed; `epochs` as of `validating`, if any."""
+    whole, parted = job_of("whole", **settings), job_of("parts", **settings)
+    for job in (whole, parted):
+        if epochs:
+            validating(monkeypatch, *epochs)
+        if job is whole:
+            run(whole)
+    go_on = stop_after(monkeypatch, steps)
     with pytest.raises(StoppedError):
         run(parted)
     go_on()

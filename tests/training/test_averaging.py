@@ -3,7 +3,7 @@
 import pytest
 import torch
 from safetensors.torch import load_file
-from small_runs import SMALL, StoppedError, run, same, stop_after, weights
+from small_runs import SMALL, StoppedError, run, run_whole_and_parted, same, weights
 from torch import nn
 
 from kinema.inference.predictor import Predictor
@@ -100,13 +100,7 @@ def test_averaging_does_not_touch_the_course(job_of):
 @pytest.mark.parametrize("steps", [1, 4, 6])
 def test_a_resumed_average_is_the_same_to_the_last_bit(job_of, monkeypatch, steps):
     settings = {**LEARNING, "head_epochs": 1, "val": 3}
-    whole, job = job_of("whole", **settings), job_of("parts", **settings)
-    run(whole)
-    go_on = stop_after(monkeypatch, steps)
-    with pytest.raises(StoppedError):
-        run(job)
-    go_on()
-    run(job, resume=True)
+    whole, job = run_whole_and_parted(job_of, monkeypatch, steps=steps, **settings)
     for file in ("best", "last"):
         assert same(load_file(getattr(job.folder, file)), load_file(getattr(whole.folder, file)))
     assert same(*(torch.load(each.folder.state, weights_only=True)["average"]["averages"] for each in (job, whole)))

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from safetensors.torch import load_file
-from small_runs import SMALL, StoppedError, run, same, set_up, stop_after, weights
+from small_runs import SMALL, StoppedError, run, run_whole_and_parted, same, set_up, stop_after, weights
 from torch.autograd.graph import saved_tensors_hooks
 
 from kinema.core.errors import UsageError
@@ -139,13 +139,7 @@ def test_head_epochs_are_those_of_a_frozen_run(job_of, monkeypatch):
 def test_a_run_goes_on_at_any_step_across_the_change(job_of, monkeypatch, optimizer, steps):
     settings = {**LEARNING, "optimizer": optimizer, "momentum": 0.9, "train_from": "layer3", "head_epochs": 1,
                 "epochs": 3, "save_seconds": 0, "frozen_batch_norm": "move"}  # fmt: skip
-    whole, job = job_of("whole", **settings), job_of("parts", **settings)
-    run(whole)
-    go_on = stop_after(monkeypatch, steps)
-    with pytest.raises(StoppedError):
-        run(job)
-    go_on()
-    run(job, resume=True)
+    whole, job = run_whole_and_parted(job_of, monkeypatch, steps=steps, **settings)
     assert same(weights(job), weights(whole))
     assert same(load_file(job.folder.last), load_file(whole.folder.last))
 

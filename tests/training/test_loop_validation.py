@@ -56,6 +56,20 @@ def test_a_plateau_lowers_the_rate(job_of, monkeypatch):
 
 
 @pytest.mark.usefixtures("plain")
+@pytest.mark.parametrize(("asked", "hop"), [({}, 1), ({"eval_hop": 2}, 2)])
+def test_validation_windows_are_as_far_apart_as_asked(job_of, monkeypatch, asked, hop):
+    seen, score = [], validation.score_videos
+
+    def noted(*given, views, **named):
+        seen.append(views.hop(2))
+        return score(*given, views=views, **named)
+
+    monkeypatch.setattr(validation, "score_videos", noted)
+    run(job_of(val=3, **asked))
+    assert seen == [hop]
+
+
+@pytest.mark.usefixtures("plain")
 def test_validation_is_told_at_every_level(job_of, monkeypatch):
     clips = [np.array(rows, np.float32) for rows in ([[0.9, 0.1], [0.4, 0.6]], [[0.2, 0.8]], [[0.7, 0.3]])]
     monkeypatch.setattr(validation, "score_videos", lambda _, videos, **__: tuple(map(ScoredVideo, videos, clips)))

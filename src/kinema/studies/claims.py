@@ -112,7 +112,7 @@ class Claims:
     def deaths(self, name: str) -> int:
         """How many owners of `name` in a row did not live to let it go, before the one that holds it now."""
         count = 0
-        for number in range(self._highest(name) - 1, 0, -1):
+        for number in range(self.highest(name) - 1, 0, -1):
             held = self._read(name, number)
             if held is None or held.released:
                 break
@@ -130,10 +130,11 @@ class Claims:
         return dead or held.seconds_old > self.expiry_seconds
 
     def _held(self, name: str) -> _Held | None:
-        number = self._highest(name)
+        number = self.highest(name)
         return self._read(name, number) if number else None
 
-    def _highest(self, name: str) -> int:
+    def highest(self, name: str) -> int:
+        """The number of the claim on a run that counts; 0 where nobody has claimed it."""
         return max((int(path.name.rpartition(".")[2]) for path in self._files(name)), default=0)
 
     def _files(self, name: str) -> list[Path]:
@@ -203,7 +204,7 @@ class Claim:
         while not self._leave.wait(seconds):
             try:
                 os.utime(self.path)
-                taken = self._claims._highest(self.name) > self._number  # noqa: SLF001 - of one piece with Claims
+                taken = self._claims.highest(self.name) > self._number
             except OSError:
                 continue  # a server that is away for a moment; if for long, others may take over, as they should
             if taken:

@@ -16,6 +16,8 @@ from statistics import fmean
 from types import FrameType
 from typing import Any
 
+import torch
+
 from kinema.core.errors import TrainingError
 from kinema.core.progress import Progress, Task
 from kinema.studies.folder import StudyFolder, drop_spent, failure, seconds_of, standing
@@ -227,8 +229,6 @@ def _leave_with(parent: int) -> None:
 
 def _share(number: int, workers: int) -> dict[str, str]:
     """The variables of one process of several: its threads, and a GPU where there are any."""
-    import torch  # noqa: PLC0415 - asks for the GPUs without using one
-
     threads = max(1, (os.cpu_count() or 1) // workers)
     share = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads))}
     if gpus := torch.cuda.device_count():

@@ -48,14 +48,14 @@ def synchronise(network: nn.Module, device: torch.device) -> None:
 class _SyncedOnCpu(_BatchNorm):
     """A batch norm over the batches of all processes while it trains, and a plain one while it does not."""
 
-    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002  torch's name
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, C, ...) to the same."""
         if not self.training or not distributed.is_initialized() or distributed.get_world_size() == 1:
-            return super().forward(input)
+            return super().forward(x)
         share = self._count()
         normalised, mean, variance, count = cast(
             tuple[torch.Tensor, torch.Tensor, torch.Tensor, float],
-            _Normalise.apply(input, self.weight, self.bias, self.eps),
+            _Normalise.apply(x, self.weight, self.bias, self.eps),
         )
         with torch.no_grad():
             if self.running_mean is not None and self.running_var is not None:
