@@ -4,10 +4,10 @@ import json
 
 import pytest
 
+from kinema.core.claims import Claims, Owner
 from kinema.core.errors import DataError, UsageError
 from kinema.core.progress import Silent
 from kinema.studies import work as work_module
-from kinema.studies.claims import Claims, Owner
 from kinema.studies.folder import StudyFolder, standing
 from kinema.studies.grid import lay_out
 from kinema.studies.work import work
@@ -178,6 +178,22 @@ def test_a_run_of_an_older_kinema_had_the_defaults_of_settings_it_did_not_know(l
     run_study(grid, workers=1, progress=Silent())
     with pytest.raises(UsageError, match=r"mixup was 0.0, now 0.5"):
         run_study(laid_out(axes={"seed": [0]}, settings={"mixup": 0.5}), workers=1, progress=Silent())
+
+
+@pytest.mark.parametrize("error", [DataError("another has gone on with it"), KeyboardInterrupt()])
+def test_a_run_that_another_took_over_has_not_failed_here(laid_out, monkeypatch, error):
+    grid = laid_out(axes={"lr": [0.1]})
+
+    def superseded(*_, **__):
+        (StudyFolder(grid.out).claims / "lr=0.1.2").write_text("{}")
+        (grid.runs[0].folder / "done.json").write_text('{"seconds": 3}')
+        raise error
+
+    monkeypatch.setattr(work_module, "train", superseded)
+    told = []
+    work(grid, {}, tell=told.append)
+    assert [news.kind for news in told] == ["began", "lost"]
+    assert not list(grid.runs[0].folder.glob("failure*"))
 
 
 def test_an_owner_is_itself():

@@ -1,6 +1,8 @@
 """Clips of noise, and runs on them."""
 
+import csv
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -42,6 +44,19 @@ def samples(tmp_path_factory):
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory):
     return FrameCache(16, folder=tmp_path_factory.mktemp("frames"), limit_bytes=2**28)
+
+
+@pytest.fixture
+def grouped(tiny_clips, tmp_path):
+    """The rendered clips with their scenes as groups and without a split column."""
+    for label in ("normal", "selfharm"):
+        shutil.copytree(tiny_clips.parent / label, tmp_path / "clips" / label)
+    rows = list(csv.DictReader(tiny_clips.read_text().splitlines()))
+    with (tmp_path / "clips" / "clips.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, ["path", "label", "group"], extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
+    return tmp_path / "clips" / "clips.csv"
 
 
 @pytest.fixture(scope="module")

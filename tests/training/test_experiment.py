@@ -39,19 +39,6 @@ SETTINGS = {
 }
 
 
-@pytest.fixture
-def grouped(tiny_clips, tmp_path):
-    """The rendered clips with their scenes as groups and without a split column."""
-    for label in ("normal", "selfharm"):
-        shutil.copytree(tiny_clips.parent / label, tmp_path / "clips" / label)
-    rows = list(csv.DictReader(tiny_clips.read_text().splitlines()))
-    with (tmp_path / "clips" / "clips.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, ["path", "label", "group"], extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows(rows)
-    return tmp_path / "clips" / "clips.csv"
-
-
 def test_a_run_leaves_every_file_it_promises(tiny_run):
     names = {path.name.split(".out.")[0] for path in tiny_run.iterdir()}
     assert names == {

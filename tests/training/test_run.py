@@ -2,6 +2,7 @@
 
 import csv
 import struct
+from pathlib import Path
 
 import pytest
 
@@ -44,11 +45,12 @@ def test_a_place_that_cannot_be_written_to_is_named(tmp_path):
 
 def test_files_lie_where_the_documentation_says(tmp_path):
     folder = RunFolder(tmp_path)
-    named = {path.name for path in vars(folder).values() if path != tmp_path}
+    paths = {path for path in vars(folder).values() if isinstance(path, Path)} - {tmp_path}
+    named = {path.name for path in paths}
     assert named == {
         "config.yaml", "best.safetensors", "last.safetensors", "state.pt", "metrics.csv", "curves.png", "report.html",
     }  # fmt: skip
-    assert all(path.parent == tmp_path for path in vars(folder).values() if path != tmp_path)
+    assert all(path.parent == tmp_path for path in paths)
 
 
 def test_metrics_hold_a_row_an_epoch(tmp_path):

@@ -4,7 +4,7 @@ study.yaml          the study as it was last run
 runs/NAME/          one run: what `kinema train` writes, planned.json (its settings as the study has them),
                     done.json once it is finished, failure.json if it failed
 pretraining/NAME/   likewise, of what runs start from
-claims/             who trains what (`kinema.studies.claims`)
+claims/             who trains what (`kinema.core.claims`)
 report.html, results.csv, tables.md
 """
 

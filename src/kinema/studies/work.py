@@ -14,9 +14,9 @@ from typing import Literal
 
 import torch
 
+from kinema.core.claims import Claim, Claims
 from kinema.core.errors import DataError, KinemaError
 from kinema.core.progress import Progress, Silent, Task
-from kinema.studies.claims import MOST_DEATHS, Claim, Claims
 from kinema.studies.folder import StudyFolder, drop_spent, failure, standing, write_done, write_failure, write_planned
 from kinema.studies.grid import Grid, RunPlan
 from kinema.training.experiment import Outcome, train
@@ -24,6 +24,7 @@ from kinema.training.experiment import Outcome, train
 __all__ = ["News", "earlier_failures", "unfinished", "work"]
 
 POLL_SECONDS = 2.0
+MOST_DEATHS = 3
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,8 @@ def _train(run: RunPlan, claim: Claim, progress: Progress | None) -> News:
             return News("lost", run.name)
         raise
     except KinemaError as error:
+        if claim.lost:  # what is written belongs to who took it over
+            return News("lost", run.name)
         write_failure(run, str(error))
         return News("failed", run.name, error.given)
     except Exception as error:  # noqa: BLE001 - whatever ends one run, the others go on, and it is told

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -113,12 +114,14 @@ def train(
     folder = RunFolder(out)
     fabric = connect(config)
     shown = progress if progress and fabric.is_global_zero else Silent()
-    with group_errors(fabric):
+    with group_errors(fabric), ExitStack() as stack:
         if repeated:
             resumed = fabric.broadcast(folder.config.exists())  # as the first process finds it, before it writes there
         with fabric.rank_zero_first():
-            if fabric.is_global_zero and not resumed:
-                folder.begin()
+            if fabric.is_global_zero:
+                if not resumed:
+                    folder.begin()
+                stack.enter_context(folder.owned(shown))
             source = planned.read(shown)
         if fabric.is_global_zero:
             found = {

@@ -230,7 +230,7 @@ def _told_how_to_go_on(job: Job, progress: Progress) -> Iterator[None]:
         raise TrainingError(
             f"a process that reads clips has ended: {str(error).partition(chr(10))[0]}",
             allowed="readers that live as long as the run; the system kills them where memory runs out",
-            next_step=f"see that there is memory, then go on with: kinema train --resume {job.folder.run}",
+            next_step=f"see that there is memory, then go on with: kinema train --resume {job.folder.whole.path}",
         ) from error
 
 
@@ -241,4 +241,4 @@ def _stop(job: Job, progress: Progress) -> None:
 
 def _tell_how_to_go_on(job: Job, progress: Progress) -> None:
     so_far = f"; weights so far in {job.folder.best}" if job.folder.best.exists() else ""
-    progress.log(f"stopped{so_far}; go on with: kinema train --resume {job.folder.run}")
+    progress.log(f"stopped{so_far}; go on with: kinema train --resume {job.folder.whole.path}")

@@ -10,6 +10,7 @@ state.pt             enough to go on as if nothing had happened
 predictions.csv      every test video with its scores (written at the end)
 metrics.json         the test figures with their protocol (written at the end)
 report.html          all of it for a person (written at the end)
+.owner.N             who trains in it now (`kinema.core.claims`)
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ from safetensors import SafetensorError
 from torch.utils.tensorboard import SummaryWriter
 
 from kinema.core.atomic import leftovers, replacing
+from kinema.core.claims import Claim, Claims, Owner
 from kinema.core.errors import DataError, TrainingError, UsageError, WeightsError, shortened
+from kinema.core.progress import Progress
 from kinema.inference.predictor import Predictor, load
 from kinema.training.checkpoint import EpochRow
 from kinema.training.config import TrainConfig
@@ -36,6 +39,7 @@ _WRITTEN = (
     "config.yaml", "metrics.csv", "curves.png", "best.safetensors", "last.safetensors", "state.pt",
     "predictions.csv", "metrics.json", "report.html",
 )  # fmt: skip
+_OWNER = ".owner"
 
 
 class RunFolder:
@@ -43,12 +47,16 @@ class RunFolder:
 
     Args:
         path: the folder; made when first written to.
-        run: the folder that is resumed as a whole, where this is one fold of it.
+        whole: the folder that is owned and resumed as a whole, where this is one fold of it.
+
+    Attributes:
+        claim: this process's, while it trains in the folder.
     """
 
-    def __init__(self, path: Path, *, run: Path | None = None) -> None:
+    def __init__(self, path: Path, *, whole: RunFolder | None = None) -> None:
         self.path = path
-        self.run = run or path
+        self.whole = whole or self
+        self.claim: Claim | None = None
         self.config = path / "config.yaml"
         self.best = path / "best.safetensors"
         self.last = path / "last.safetensors"
@@ -59,7 +67,7 @@ class RunFolder:
 
     def fold(self, number: int) -> RunFolder:
         """The folder of fold `number`, from 1."""
-        return RunFolder(self.path / f"fold-{number}", run=self.path)
+        return RunFolder(self.path / f"fold-{number}", whole=self)
 
     def begin(self) -> None:
         """Make the folder.
@@ -82,6 +90,41 @@ class RunFolder:
                 allowed="a place that may be written to",
                 next_step="choose another --out",
             ) from error
+
+    @contextmanager
+    def owned(self, progress: Progress) -> Iterator[None]:
+        """A block that trains in the folder, and keeps all other processes from it.
+
+        Where a process elsewhere was at it and may be gone, it is waited for: three minutes at most.
+
+        Raises:
+            UsageError: another process trains in it.
+            TrainingError: it cannot be written to.
+        """
+
+        def waiting(owner: Owner | None, seconds: float) -> None:
+            progress.log(
+                f"{owner or 'another process'} was at {self.path} and may be gone; waiting {seconds:.0f} s at most"
+            )
+
+        claims = Claims(self.path)
+        with self.writing():
+            claim = claims.claim_from_silent(_OWNER, waiting=waiting)
+        if claim is None:
+            raise UsageError(
+                f"{claims.holder(_OWNER) or 'another process'} trains in {self.path}",
+                allowed="one training at a time in a folder",
+                next_step="wait for it or stop it, which saves (Ctrl-C there, or SIGTERM), or choose another --out",
+            )
+        self.claim = claim
+        try:
+            with claim.keep_alive():
+                yield
+        finally:
+            self.claim = None
+            with suppress(OSError):  # the folder may be gone
+                if not claim.lost:
+                    claims.forget(_OWNER)
 
     def settings(self) -> TrainConfig:
         """What the run in the folder was begun with.
@@ -162,9 +205,16 @@ class RunFolder:
         """A block that writes into the folder, each file whole or not at all.
 
         Raises:
-            TrainingError: it cannot, with what is kept and how to go on.
+            TrainingError: it cannot, with what is kept and how to go on; or another process owns it by now.
         """
+        claim = self.whole.claim
         try:
+            if claim is not None and claim.lost:
+                raise TrainingError(
+                    f"this process was silent for long, and another has gone on with the run in {self.whole.path}",
+                    allowed="one training at a time in a folder",
+                    next_step="nothing: the other writes what this one would have written",
+                )
             if not self.path.is_dir():
                 raise TrainingError(
                     f"the folder {self.path} was removed while its run went on; nothing of it is left",
@@ -179,7 +229,8 @@ class RunFolder:
             raise TrainingError(
                 f"cannot write into {self.path}: {reason}; what was saved before is whole",
                 allowed="a folder that may be written to, with room for the run's files and one more of the largest",
-                next_step=f"make room or let it be written to, then go on with: kinema train --resume {self.run}",
+                next_step="make room or let it be written to, then go on with: "
+                f"kinema train --resume {self.whole.path}",
             ) from error
 
     def clear_leftovers(self) -> tuple[Path, ...]:

@@ -40,12 +40,12 @@ def require_trackers(config: TrainConfig) -> None:
 
 def tracking_of(config: TrainConfig, folder: RunFolder, progress: Progress) -> Tracking:
     """What shows the run in `folder`."""
-    fold = folder.run != folder.path
+    fold = folder.whole.path != folder.path
     about = About(
-        name=f"{folder.run.name}/{folder.path.name}" if fold else folder.path.name,
-        group=folder.run.name if fold else "",
+        name=f"{folder.whole.path.name}/{folder.path.name}" if fold else folder.path.name,
+        group=folder.whole.path.name if fold else "",
         folder=folder.path,
-        run=folder.run,
+        run=folder.whole.path,
         settings=config.model_dump(mode="json"),
     )
     kinds: Mapping[str, type[Tracker]] = {"wandb": Wandb, "mlflow": Mlflow}

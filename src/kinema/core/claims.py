@@ -1,10 +1,10 @@
-"""Who trains which run, told by files, so that processes of several machines share a folder and train no run twice.
+"""Who works on what, told by files, so that processes of several machines share a folder and do nothing twice.
 
 A claim is a file `NAME.N` in the folder of claims, made in the one way that is atomic on every file
 system, NFS included: create it only if it is not there. The highest N is the claim that counts. Its
 owner touches it every `BEAT_SECONDS`; it may be taken over, by making `NAME.N+1`, once its process is
 known to be dead (on the same machine), or it was not touched for `EXPIRY_SECONDS`. Numbers only grow
-while a run is not finished, so of two that would take over one wins, and an owner that was
+while the work is not finished, so of two that would take over one wins, and an owner that was
 suspended and comes back sees a higher number and stops.
 
 Ages are read against a file that the reader touches itself: the clock of the file server tells both
@@ -18,7 +18,9 @@ import os
 import secrets
 import socket
 import threading
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -27,7 +29,6 @@ __all__ = ["Claim", "Claims", "Owner"]
 
 BEAT_SECONDS = 15.0
 EXPIRY_SECONDS = 180.0
-MOST_DEATHS = 3
 
 
 @dataclass(frozen=True)
@@ -51,10 +52,18 @@ class Owner:
         """This process."""
         return cls(socket.gethostname(), _machine(), os.getpid(), _start_of(os.getpid()))
 
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host}"
+
+    @property
+    def is_here(self) -> bool:
+        """Whether this is a process of this machine, which can tell whether it lives."""
+        return self.machine == _machine()
+
     @property
     def is_dead(self) -> bool:
         """Whether this process is known to be gone: only ever said of this machine's own."""
-        if self.machine != _machine():
+        if not self.is_here:
             return False
         try:
             os.kill(self.pid, 0)
@@ -73,11 +82,12 @@ class _Held:
     path: Path
     owner: Owner | None
     released: bool
+    touched: float
     seconds_old: float
 
 
 class Claims:
-    """The claims of one study.
+    """The claims on whatever has a name.
 
     Args:
         folder: where they lie; made when needed.
@@ -104,6 +114,28 @@ class Claims:
             json.dump(asdict(Owner.me()), file)
         return Claim(self, name, number + 1)
 
+    def claim_from_silent(
+        self, name: str, *, waiting: Callable[[Owner | None, float], None], poll_seconds: float = 1.0
+    ) -> Claim | None:
+        """Take `name`, waiting for an owner elsewhere that may be gone; None once it shows that it is not.
+
+        Args:
+            name: what to take.
+            waiting: told once, when waiting begins: for whom (None: not written down yet), and for how many
+                seconds at most.
+            poll_seconds: how often to look.
+        """
+        first: _Held | None = None
+        while (claim := self.claim(name)) is None:
+            held = self._held(name)
+            if held is not None and first is None:
+                first = held
+                waiting(held.owner, self.expiry_seconds - held.seconds_old)
+            if held is not None and first is not None and _lives(held, first):
+                return None
+            time.sleep(poll_seconds)
+        return claim
+
     def holder(self, name: str) -> Owner | None:
         """Who holds `name` now; None where nobody does, or its owner is dead or silent."""
         held = self._held(name)
@@ -120,7 +152,7 @@ class Claims:
         return count
 
     def forget(self, name: str) -> None:
-        """Remove all claims of a run that is finished for good."""
+        """Remove all claims on work that is finished for good."""
         for path in self._files(name):
             path.unlink(missing_ok=True)
 
@@ -134,7 +166,7 @@ class Claims:
         return self._read(name, number) if number else None
 
     def highest(self, name: str) -> int:
-        """The number of the claim on a run that counts; 0 where nobody has claimed it."""
+        """The number of the claim that counts; 0 where there is none."""
         return max((int(path.name.rpartition(".")[2]) for path in self._files(name)), default=0)
 
     def _files(self, name: str) -> list[Path]:
@@ -153,7 +185,7 @@ class Claims:
             owner = Owner(**content) if content else None
         except (ValueError, TypeError):
             content, owner = None, None
-        return _Held(number, path, owner, content == {}, self._now() - touched)
+        return _Held(number, path, owner, content == {}, touched, self._now() - touched)
 
     def _now(self) -> float:
         """The time of the file server."""
@@ -174,15 +206,16 @@ class Claim:
         self._claims = claims
         self._number = number
         self._leave = threading.Event()
-        self._lost = threading.Event()
         self._thread: threading.Thread | None = None
 
     @property
     def lost(self) -> bool:
         """Whether another has taken it over, as from an owner that was suspended for long."""
-        return self._lost.is_set()
+        with suppress(OSError):  # a server that is away for a moment
+            return self._claims.highest(self.name) > self._number
+        return False
 
-    def keep_alive(self, on_lost: Callable[[], None], *, beat_seconds: float = BEAT_SECONDS) -> Claim:
+    def keep_alive(self, on_lost: Callable[[], None] = lambda: None, *, beat_seconds: float = BEAT_SECONDS) -> Claim:
         """Touch the file from now on; call `on_lost`, from another thread, should it be taken over."""
         self._thread = threading.Thread(target=self._beat, args=(on_lost, beat_seconds), daemon=True)
         self._thread.start()
@@ -197,20 +230,27 @@ class Claim:
         self._leave.set()
         if self._thread is not None:
             self._thread.join()
-        if not self.lost and self.path.exists():
+        if self.lost or not self.path.exists():
+            return
+        try:
             self.path.write_text("{}", encoding="utf-8")
+        except OSError:  # a full disk; old age needs no room on it
+            with suppress(OSError):
+                os.utime(self.path, (0, 0))
 
     def _beat(self, on_lost: Callable[[], None], seconds: float) -> None:
         while not self._leave.wait(seconds):
-            try:
+            with suppress(OSError):  # a server that is away for a moment; if for long, others may take over
                 os.utime(self.path)
-                taken = self._claims.highest(self.name) > self._number
-            except OSError:
-                continue  # a server that is away for a moment; if for long, others may take over, as they should
-            if taken:
-                self._lost.set()
+            if self.lost:
                 on_lost()
                 return
+
+
+def _lives(held: _Held, before: _Held) -> bool:
+    """Whether what is held tells of a process that lives, seen now and `before`."""
+    here = held.owner is not None and held.owner.is_here  # if it were dead, its claim would have been taken
+    return here or (held.number, held.touched) != (before.number, before.touched)
 
 
 def _machine() -> str:

@@ -1,15 +1,17 @@
 """Who trains what: one owner at a time, whatever dies."""
 
+import errno
 import json
-import multiprocessing
 import os
 import subprocess
 import sys
+import threading
 import time
+from pathlib import Path
 
 import pytest
 
-from kinema.studies.claims import Claims, Owner
+from kinema.core.claims import Claims, Owner
 
 
 @pytest.fixture
@@ -77,7 +79,7 @@ def test_a_claim_that_was_never_written_out_is_taken_over_once_it_is_old(claims)
 
 
 def test_an_owner_keeps_its_claim_young_and_hears_of_its_loss(claims):
-    heard = multiprocessing.get_context("spawn").Event()
+    heard = threading.Event()
     claim = claims.claim("run")
     with claim.keep_alive(heard.set, beat_seconds=0.01):
         age(claim, 1000)
@@ -88,6 +90,59 @@ def test_an_owner_keeps_its_claim_young_and_hears_of_its_loss(claims):
         assert heard.wait(60)
     assert claim.lost
     assert json.loads(claim.path.read_text())["pid"] == os.getpid()  # nothing is let go that is not held
+
+
+def test_an_owner_elsewhere_that_may_be_gone_is_waited_for(claims):
+    claim = claims.claim("run")
+    as_if_of(claim, machine="elsewhere", host="far", pid=7)
+    age(claim, claims.expiry_seconds - 0.5)
+    told = []
+    taken = claims.claim_from_silent("run", waiting=lambda *about: told.append(about), poll_seconds=0.02)
+    assert taken is not None
+    assert taken.path.name == "run.2"
+    ((owner, seconds),) = told
+    assert str(owner) == "process 7 on far"
+    assert 0 < seconds <= 0.5
+
+
+def test_an_owner_elsewhere_that_lives_is_left_alone_as_soon_as_it_shows(claims):
+    claim = claims.claim("run")
+    as_if_of(claim, machine="elsewhere")
+    age(claim, 20)
+    began = time.monotonic()
+    shows = claim.keep_alive(beat_seconds=0.2)
+    with shows:
+        assert claims.claim_from_silent("run", waiting=lambda *_: None, poll_seconds=0.02) is None
+    assert time.monotonic() - began < claims.expiry_seconds / 2
+
+
+@pytest.mark.parametrize("end", ["released", "forgotten"])
+def test_what_is_let_go_while_it_is_waited_for_is_taken(claims, end):
+    claim = claims.claim("run")
+    as_if_of(claim, machine="elsewhere")
+
+    def waiting(*_):
+        if end == "released":
+            claim.path.write_text("{}")
+        else:
+            claims.forget("run")
+
+    assert claims.claim_from_silent("run", waiting=waiting, poll_seconds=0.02) is not None
+
+
+def test_an_owner_of_this_machine_is_not_waited_for(claims):
+    claims.claim("run")
+    assert claims.claim_from_silent("run", waiting=lambda *_: None, poll_seconds=1e9) is None
+
+
+def test_a_full_disk_does_not_keep_a_claim(claims, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with claims.claim("run"):
+        monkeypatch.setattr(Path, "write_text", full)
+    assert claims.holder("run") is None
+    assert claims.claim("run") is not None
 
 
 def test_deaths_in_a_row_are_counted(claims):
@@ -109,26 +164,27 @@ def test_what_is_forgotten_begins_anew(claims):
     assert claims.claim("run").path.name == "run.1"
 
 
-def take(folder, start, taken):
-    claims = Claims(folder)
-    start.wait()
-    for number in range(30):
-        claim = claims.claim(f"run-{number}")
-        if claim is not None:
-            taken.put(number)
+TAKE = """
+import sys
+from pathlib import Path
+from kinema.core.claims import Claims
+
+claims = Claims(Path(sys.argv[1]))
+print("ready", flush=True)
+sys.stdin.readline()
+print(*(number for number in range(30) if claims.claim(f"run-{number}")))
+"""
 
 
 def test_of_processes_that_reach_out_at_once_one_wins(tmp_path):
-    context = multiprocessing.get_context("spawn")
-    start, taken = context.Event(), context.Queue()
     for number in range(15):  # half of them are to be taken over from the dead
         as_if_of(Claims(tmp_path).claim(f"run-{number}"), pid=dead_process())
-    processes = [context.Process(target=take, args=(tmp_path, start, taken)) for _ in range(4)]
+    command = [sys.executable, "-c", TAKE, tmp_path]
+    processes = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(4)]
     for process in processes:
-        process.start()
-    start.set()
-    found = sorted(taken.get(timeout=60) for _ in range(30))
+        assert process.stdout.readline() == "ready\n"
     for process in processes:
-        process.join()
-    assert found == list(range(30))
-    assert taken.empty()
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    taken = [int(number) for process in processes for number in process.communicate()[0].split()]
+    assert sorted(taken) == list(range(30))
