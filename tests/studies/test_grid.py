@@ -93,6 +93,28 @@ def test_weights_and_pretrained_replace_each_other_in_later_layers(laid_out, tmp
     assert grid.runs[0].config.weights == str(tmp_path / "some.safetensors")
 
 
+def test_settings_lie_over_each_other_as_those_of_a_training_do(laid_out):
+    grid = laid_out(
+        settings={"total_steps": 70},
+        axes={"how": {"steps": {}, "other": {"epochs": 3, "fps": 5.0, "model_options": {"widen_factor": 0.25}}}},
+    )
+    steps, other = (run.config for run in grid.runs)
+    assert (steps.total_steps, steps.stride, steps.model_options["widen_factor"]) == (70, 2, 0.125)
+    assert (other.total_steps, other.epochs, other.stride, other.fps) == (None, 3, None, 5.0)
+    assert other.model_options == {"widen_factor": 0.25, "conv1_t_size": 3}
+
+
+def test_without_a_model_network_and_input_are_those_of_the_weights(tiny_run, write_study, tmp_path):
+    path = write_study(axes={"how": {"asked": {"frames": 4}, "other": {"model": "resnet3d_18"}}})
+    study = yaml.safe_load(path.read_text())
+    study["settings"] = {"weights": str(tiny_run / "best.safetensors"), "epochs": 1}
+    path.write_text(yaml.safe_dump(study))
+    asked, other = (run.config for run in lay_out(path, tmp_path / "out").runs)
+    assert (asked.model, asked.model_options["widen_factor"]) == ("resnet3d_10", 0.125)
+    assert (asked.frames, asked.size, asked.stride) == (4, 32, 1)
+    assert (other.model, other.frames, other.size) == ("resnet3d_18", 16, 112)
+
+
 @pytest.mark.parametrize(
     ("parts", "said"),
     [

@@ -12,10 +12,12 @@ from typing import Any
 
 from kinema.core.errors import DataError, KinemaError, UsageError, shortened
 from kinema.models.hub import HubAddress
+from kinema.models.published import weights_path
 from kinema.models.records.lookup import is_record
+from kinema.models.weights import read_card
 from kinema.studies.study import Settings, Study, read_study
 from kinema.training.config import TrainConfig
-from kinema.training.recipe import list_recipes, load_recipe, make_config
+from kinema.training.recipe import ALTERNATIVES, list_recipes, load_recipe, make_config, merge, settings_of
 from kinema.video.source import is_url
 
 __all__ = ["Grid", "Mistakes", "RunPlan", "lay_out", "matches"]
@@ -116,7 +118,7 @@ def lay_out(path: Path, out: Path, *, device: str | None = None) -> Grid:
         name = _folder_name(levels.values(), levels)
         try:
             layers = _layers(study, path.parent, levels)
-            source = layers.pop("pretrained")
+            source = layers.pop("pretrained", None)
             first = None
             if source is not None:
                 first = _pretraining(study, path.parent, out, levels, source, host)
@@ -155,17 +157,17 @@ def _merged(study: Study, base: Path, layers: list[Settings]) -> Settings:
     """Layers over the recipe that the last of them names, wherever it stands."""
     recipe = next((layer["recipe"] for layer in reversed(layers) if layer.get("recipe")), study.recipe)
     own = {} if recipe is None else load_recipe(Path(recipe) if recipe in list_recipes() else base / recipe)
-    merged: Settings = {"pretrained": None, **({} if study.data is None else {"data": study.data})}
-    for layer in (own, *layers):
-        for one, other in (("stride", "fps"), ("fps", "stride"), ("weights", "pretrained"), ("pretrained", "weights")):
-            if layer.get(one) is not None and layer.get(other) is None:
-                merged[other] = None
-        merged.update({key: value for key, value in layer.items() if key != "recipe"})
+    data = {} if study.data is None else {"data": study.data}
+    every = [data, *({key: value for key, value in layer.items() if key != "recipe"} for layer in (own, *layers))]
+    merged = merge(*every, alternatives=(*ALTERNATIVES, ("weights", "pretrained")))
     if merged.get("pretrained") is not None and merged.get("weights") is not None:
         raise UsageError(
             f"pretrained {merged['pretrained']} and weights {merged['weights']}",
             allowed="one of them: the weights to start from",
         )
+    if merged.get("weights") is not None and not any("model" in layer for layer in every):
+        card = read_card(weights_path(_weights(base, str(merged["weights"]))))
+        return merge(settings_of(card), merged)
     return merged
 
 
@@ -185,7 +187,7 @@ def _pretraining(
     # One file of weights is wanted, of a whole network: neither folds nor frozen stages are handed down.
     layers += [{"folds": None, "train_from": None}, plan.settings, plan.sources[source]]
     settings = _merged(study, base, layers)
-    if settings.pop("pretrained") is not None or settings["folds"] is not None:
+    if settings.pop("pretrained", None) is not None or settings["folds"] is not None:
         raise UsageError(
             f"pretraining on {source} with folds or pretrained weights",
             allowed="one training without folds, which may start from `weights`",

@@ -6,7 +6,7 @@ refused with the nearest name, wrong values with the allowed range, contradictio
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -16,21 +16,28 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from kinema.core.errors import UsageError, nearest
+from kinema.models.weights import ModelCard
 from kinema.training.config import TrainConfig
 
 __all__ = [
+    "ALTERNATIVES",
     "DEFAULT_RECIPE",
     "allowed_values",
     "list_recipes",
     "load_recipe",
     "make_config",
+    "merge",
     "parse_assignments",
     "recipe_summaries",
     "recipe_text",
+    "settings_of",
 ]
 
 DEFAULT_RECIPE = "kinema-small"
 """What trains where neither a model nor weights nor a recipe is named."""
+
+ALTERNATIVES = (("stride", "fps"), ("epochs", "total_steps"))
+"""Settings that say one thing in two ways."""
 
 _RECIPES = files("kinema.training.recipes")
 
@@ -39,23 +46,12 @@ _NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
 
 
 def make_config(*layers: Mapping[str, Any]) -> TrainConfig:
-    """A configuration from layers of settings, later ones over earlier ones.
-
-    `stride` and `fps` say the same thing in two ways, as do `epochs` and `total_steps`: a later layer's one
-    replaces an earlier layer's other. Options of the network add up: a later layer's win one by one.
+    """A configuration from layers of settings, later ones over earlier ones as `merge` lays them.
 
     Raises:
         UsageError: a key that does not exist, a value out of range, or settings that contradict.
     """
-    merged: dict[str, Any] = {}
-    for layer in layers:
-        for one, other in (("stride", "fps"), ("fps", "stride"), ("epochs", "total_steps"), ("total_steps", "epochs")):
-            if layer.get(one) is not None and layer.get(other) is None:
-                merged.pop(other, None)
-        before, options = merged.get("model_options"), layer.get("model_options")
-        merged.update(layer)
-        if isinstance(before, Mapping) and isinstance(options, Mapping):
-            merged["model_options"] = {**before, **options}
+    merged = merge(*layers)
     for key in merged:
         if key not in TrainConfig.model_fields:
             raise UsageError(
@@ -67,6 +63,45 @@ def make_config(*layers: Mapping[str, Any]) -> TrainConfig:
         return TrainConfig(**merged)
     except ValidationError as error:
         raise _as_usage(error) from error
+
+
+def merge(*layers: Mapping[str, Any], alternatives: Sequence[tuple[str, str]] = ALTERNATIVES) -> dict[str, Any]:
+    """Layers of settings as one, later ones over earlier ones.
+
+    Of two settings that say one thing in two ways, a later layer's one replaces an earlier layer's other.
+    Options of the network add up, a later layer's winning one by one.
+
+    Args:
+        layers: settings by name.
+        alternatives: pairs of settings that say one thing in two ways.
+    """
+    merged: dict[str, Any] = {}
+    ways = [*alternatives, *((other, one) for one, other in alternatives)]
+    for layer in layers:
+        for one, other in ways:
+            if layer.get(one) is not None and layer.get(other) is None:
+                merged.pop(other, None)
+        before, options = merged.get("model_options"), layer.get("model_options")
+        merged.update(layer)
+        if isinstance(before, Mapping) and isinstance(options, Mapping):
+            merged["model_options"] = {**before, **options}
+    return merged
+
+
+def settings_of(card: ModelCard) -> dict[str, Any]:
+    """The network and the input of weights to start from, as a layer of settings."""
+    spec, clip = card.input, card.input.clip
+    return {
+        "model": card.architecture,
+        "model_options": dict(card.options),
+        "modality": spec.modality,
+        "frames": clip.frames,
+        **({"stride": clip.stride} if clip.fps is None else {"fps": clip.fps}),
+        "clip_padding": clip.padding,
+        "size": spec.size_px,
+        "short_side": spec.short_side_px,
+        "region": spec.crop,
+    }
 
 
 def list_recipes() -> list[str]:

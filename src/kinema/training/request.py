@@ -10,11 +10,11 @@ from typing import Any
 from kinema.core.errors import UsageError
 from kinema.core.progress import Progress
 from kinema.models.published import weights_path
-from kinema.models.weights import ModelCard, read_card
+from kinema.models.weights import read_card
 from kinema.training.config import TrainConfig
 from kinema.training.experiment import Outcome, train, weights_address
 from kinema.training.processes import is_first
-from kinema.training.recipe import DEFAULT_RECIPE, load_recipe, make_config, parse_assignments
+from kinema.training.recipe import DEFAULT_RECIPE, load_recipe, make_config, parse_assignments, settings_of
 from kinema.training.run import RunFolder
 from kinema.training.source import address_of, name_of
 
@@ -61,7 +61,7 @@ def begin(
     layers = [load_recipe(recipe) if recipe else {}, assigned, dict(settings)]
     weights = next((layer["weights"] for layer in reversed(layers) if layer.get("weights")), None)
     if weights is not None and not any("model" in layer for layer in layers):
-        layers.insert(0, _settings_of(read_card(weights_path(weights, progress=progress))))
+        layers.insert(0, settings_of(read_card(weights_path(weights, progress=progress))))
     if not any("data" in layer for layer in layers):
         raise UsageError(
             "no data to train on",
@@ -123,19 +123,3 @@ def _as_written(key: str, value: Any) -> Any:
     if key == "weights" and value is not None:
         return weights_address(str(value))
     return value.absolute() if isinstance(value, Path) else value
-
-
-def _settings_of(card: ModelCard) -> dict[str, Any]:
-    """The network and input of weights to start from, as settings."""
-    spec, clip = card.input, card.input.clip
-    return {
-        "model": card.architecture,
-        "model_options": dict(card.options),
-        "modality": spec.modality,
-        "frames": clip.frames,
-        **({"stride": clip.stride} if clip.fps is None else {"fps": clip.fps}),
-        "clip_padding": clip.padding,
-        "size": spec.size_px,
-        "short_side": spec.short_side_px,
-        "region": spec.crop,
-    }
