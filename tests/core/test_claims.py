@@ -125,7 +125,7 @@ def test_what_is_let_go_while_it_is_waited_for_is_taken(claims, end):
         if end == "released":
             claim.path.write_text("{}")
         else:
-            claims.forget("run")
+            claim.forget()
 
     assert claims.claim_from_silent("run", waiting=waiting, poll_seconds=0.02) is not None
 
@@ -145,6 +145,50 @@ def test_a_full_disk_does_not_keep_a_claim(claims, monkeypatch):
     assert claims.claim("run") is not None
 
 
+@pytest.mark.parametrize("then", ["at work", "done", "done, and another at work"])
+def test_an_owner_that_comes_back_sees_that_it_was_superseded(claims, then):
+    first = claims.claim("run")
+    assert not first.lost
+    age(first, claims.expiry_seconds + 1)
+    second = claims.claim("run")
+    if then != "at work":
+        with second:
+            pass
+        second.forget()
+    third = claims.claim("run") if "another" in then else None
+    assert first.lost
+    with first:
+        pass
+    first.forget()
+    assert claims.claim("run") is None or then == "done"
+    for one in (second, third):
+        assert one is None or one.path.exists() == (one is third or then == "at work")
+
+
+def test_a_process_that_ended_and_was_not_asked_for_is_dead(claims):
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # it is a zombie from here on
+    as_if_of(claims.claim("run"), pid=process.pid, started=None)
+    assert claims.claim("run") is not None
+    process.wait()
+
+
+def test_a_process_of_this_machine_that_stands_still_is_waited_for(claims):
+    age(claims.claim("run"), claims.expiry_seconds - 0.5)
+    assert claims.claim_from_silent("run", waiting=lambda *_: None, poll_seconds=0.02) is not None
+
+
+def test_a_claim_that_cannot_be_written_out_keeps_nobody_away(claims, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(json, "dump", full)
+        with pytest.raises(OSError, match="No space"):
+            claims.claim("run")
+    assert claims.claim("run").path.name == "run.1"
+
+
 def test_deaths_in_a_row_are_counted(claims):
     for _ in range(2):
         as_if_of(claims.claim("run"), pid=dead_process())
@@ -157,9 +201,10 @@ def test_deaths_in_a_row_are_counted(claims):
 
 
 def test_what_is_forgotten_begins_anew(claims):
-    claims.claim("run")
+    as_if_of(claims.claim("run"), pid=dead_process())
+    claim = claims.claim("run")
     other = claims.claim("other")
-    claims.forget("run")
+    claim.forget()
     assert [path.name for path in claims.folder.iterdir()] == [other.path.name]
     assert claims.claim("run").path.name == "run.1"
 

@@ -4,8 +4,8 @@ A claim is a file `NAME.N` in the folder of claims, made in the one way that is 
 system, NFS included: create it only if it is not there. The highest N is the claim that counts. Its
 owner touches it every `BEAT_SECONDS`; it may be taken over, by making `NAME.N+1`, once its process is
 known to be dead (on the same machine), or it was not touched for `EXPIRY_SECONDS`. Numbers only grow
-while the work is not finished, so of two that would take over one wins, and an owner that was
-suspended and comes back sees a higher number and stops.
+while the work is not finished, so of two that would take over one wins. An owner that was suspended and
+comes back sees a higher number, or that its own file is gone or another's, and stops.
 
 Ages are read against a file that the reader touches itself: the clock of the file server tells both
 times, and clocks of machines may differ.
@@ -50,7 +50,8 @@ class Owner:
     @classmethod
     def me(cls) -> Owner:
         """This process."""
-        return cls(socket.gethostname(), _machine(), os.getpid(), _start_of(os.getpid()))
+        found = _process(os.getpid())
+        return cls(socket.gethostname(), _machine(), os.getpid(), found.started if found else None)
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}"
@@ -71,7 +72,9 @@ class Owner:
             return True
         except PermissionError:
             return False
-        return self.started is not None and _start_of(self.pid) not in (None, self.started)
+        found = _process(self.pid)
+        # A zombie's parent has not asked for its end yet; another start is of a process that got the number later.
+        return found is not None and (found.zombie or self.started not in (None, found.started))
 
 
 @dataclass(frozen=True)
@@ -105,14 +108,18 @@ class Claims:
         number = held.number if held else 0
         if held is not None and not (held.released or self._may_be_taken(held)):
             return None
-        path = self.folder / f"{name}.{number + 1}"
+        path, mark = self.folder / f"{name}.{number + 1}", secrets.token_hex(8)
         try:
             handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         except FileExistsError:
             return None
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(asdict(Owner.me()), file)
-        return Claim(self, name, number + 1)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                json.dump({**asdict(Owner.me()), "mark": mark}, file)
+        except OSError:  # a full disk; an empty claim would keep everybody away
+            path.unlink(missing_ok=True)
+            raise
+        return Claim(self, name, number + 1, mark)
 
     def claim_from_silent(
         self, name: str, *, waiting: Callable[[Owner | None, float], None], poll_seconds: float = 1.0
@@ -132,7 +139,7 @@ class Claims:
                 first = held
                 waiting(held.owner, self.expiry_seconds - held.seconds_old)
             if held is not None and first is not None and _lives(held, first):
-                return None
+                return None  # if it were known to be dead, its claim would have been taken
             time.sleep(poll_seconds)
         return claim
 
@@ -151,11 +158,6 @@ class Claims:
             count += 1
         return count
 
-    def forget(self, name: str) -> None:
-        """Remove all claims on work that is finished for good."""
-        for path in self._files(name):
-            path.unlink(missing_ok=True)
-
     def _may_be_taken(self, held: _Held) -> bool:
         # An empty file is one whose owner is just writing it, or died before it could.
         dead = held.owner is not None and held.owner.is_dead
@@ -173,6 +175,16 @@ class Claims:
         found = (path for path in self.folder.iterdir() if path.name.startswith(f"{name}."))
         return [path for path in found if path.name[len(name) + 1 :].isdecimal()]
 
+    def mark(self, name: str, number: int) -> str | None:
+        """What tells the claim `number` from a later one of that number; empty once let go, None where it is gone."""
+        try:
+            content = json.loads((self.folder / f"{name}.{number}").read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except ValueError:
+            return ""
+        return str(content.get("mark", "")) if isinstance(content, dict) else ""
+
     def _read(self, name: str, number: int) -> _Held | None:
         path = self.folder / f"{name}.{number}"
         try:
@@ -182,8 +194,8 @@ class Claims:
             return None
         try:
             content = json.loads(text)
-            owner = Owner(**content) if content else None
-        except (ValueError, TypeError):
+            owner = Owner(**{key: value for key, value in content.items() if key != "mark"}) if content else None
+        except (ValueError, TypeError, AttributeError):
             content, owner = None, None
         return _Held(number, path, owner, content == {}, touched, self._now() - touched)
 
@@ -200,19 +212,21 @@ class Claims:
 class Claim:
     """A claim that this process holds. While entered it is kept alive; leaving lets it go."""
 
-    def __init__(self, claims: Claims, name: str, number: int) -> None:
+    def __init__(self, claims: Claims, name: str, number: int, mark: str) -> None:
         self.name = name
         self.path = claims.folder / f"{name}.{number}"
         self._claims = claims
         self._number = number
+        self._mark = mark
         self._leave = threading.Event()
         self._thread: threading.Thread | None = None
 
     @property
     def lost(self) -> bool:
-        """Whether another has taken it over, as from an owner that was suspended for long."""
+        """Whether another has taken it over, as from an owner that was suspended for long, be it done by now or not."""
         with suppress(OSError):  # a server that is away for a moment
-            return self._claims.highest(self.name) > self._number
+            higher = self._claims.highest(self.name) > self._number
+            return higher or self._claims.mark(self.name, self._number) not in ("", self._mark)
         return False
 
     def keep_alive(self, on_lost: Callable[[], None] = lambda: None, *, beat_seconds: float = BEAT_SECONDS) -> Claim:
@@ -220,6 +234,12 @@ class Claim:
         self._thread = threading.Thread(target=self._beat, args=(on_lost, beat_seconds), daemon=True)
         self._thread.start()
         return self
+
+    def forget(self) -> None:
+        """Remove it and those before it: the work is finished for good. Those of others, if any, stay."""
+        for number in range(1, self._number + 1):
+            if number < self._number or self._claims.mark(self.name, number) in ("", self._mark):
+                self.path.with_name(f"{self.name}.{number}").unlink(missing_ok=True)
 
     def __enter__(self) -> Claim:
         return self
@@ -249,7 +269,7 @@ class Claim:
 
 def _lives(held: _Held, before: _Held) -> bool:
     """Whether what is held tells of a process that lives, seen now and `before`."""
-    here = held.owner is not None and held.owner.is_here  # if it were dead, its claim would have been taken
+    here = held.owner is not None and held.owner.is_here and held.seconds_old < 2 * BEAT_SECONDS
     return here or (held.number, held.touched) != (before.number, before.touched)
 
 
@@ -262,10 +282,19 @@ def _machine() -> str:
         return socket.gethostname()
 
 
-def _start_of(pid: int) -> str | None:
-    """When a process of this machine began, in its own count; None where the system does not tell."""
+@dataclass(frozen=True)
+class _Process:
+    """What the system tells of a process: when it began, in its own count, and whether it has ended already."""
+
+    started: str
+    zombie: bool
+
+
+def _process(pid: int) -> _Process | None:
+    """A process of this machine; None where the system does not tell."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
-    return text.rpartition(")")[2].split()[19]
+    fields = text.rpartition(")")[2].split()
+    return _Process(started=fields[19], zombie=fields[0] == "Z")

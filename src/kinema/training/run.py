@@ -123,8 +123,7 @@ class RunFolder:
         finally:
             self.claim = None
             with suppress(OSError):  # the folder may be gone
-                if not claim.lost:
-                    claims.forget(_OWNER)
+                claim.forget()
 
     def settings(self) -> TrainConfig:
         """What the run in the folder was begun with.
@@ -243,7 +242,7 @@ class RunFolder:
 
 def is_lost_reader(error: BaseException) -> bool:
     """Whether torch says that a process which reads clips was killed; it interrupts whatever is going on then."""
-    return isinstance(error, RuntimeError) and "DataLoader worker" in str(error)
+    return isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker (pid")
 
 
 def _reason(error: BaseException) -> str:
