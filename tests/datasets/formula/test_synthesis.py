@@ -103,7 +103,9 @@ def test_a_run_that_is_stopped_leaves_whole_clips_and_goes_on(tmp_path, monkeypa
     monkeypatch.setattr(synthesis_module, "film", stop)
     with pytest.raises(KeyboardInterrupt):
         make(tmp_path / "set")
-    assert len(list((tmp_path / "set").rglob("*.mp4"))) == 3
+    whole = list((tmp_path / "set").rglob("*.mp4"))
+    assert len(whole) == 3
+    (whole[0].parent / ".00000-0123abcd.mp4").write_text("half of it")  # of a process that was killed
     assert not (tmp_path / "set" / "manifest.csv").exists()
     monkeypatch.undo()
     assert make(tmp_path / "set").found == 3

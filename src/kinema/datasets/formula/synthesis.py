@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from kinema.core.atomic import replacing
+from kinema.core.atomic import leftovers, replacing
 from kinema.core.errors import DataError, UsageError, nearest
 from kinema.core.progress import Progress, Silent
 from kinema.core.seeds import stream
@@ -228,6 +228,9 @@ def _claim(folder: Path, what: Synthesis, clips: set[Path], kinds: Sequence[Kind
             allowed="clips of one seed, size and rate in one folder",
             next_step="choose another OUT, or delete this one",
         )
+    for place in {path.parent for path in clips if path.parent.is_dir()}:
+        for unfinished in leftovers(place, {path.name for path in clips}):  # of a program that was killed
+            unfinished.unlink(missing_ok=True)
     if strangers := sorted(path for path in folder.glob("*/*.mp4") if path not in clips):
         raise DataError(
             f"{folder} holds {len(strangers)} clips that this would not make:\n{listing(strangers)}",
