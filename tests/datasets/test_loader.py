@@ -9,7 +9,7 @@ import torch
 from kinema.core.errors import DataError, MediaError, UsageError
 from kinema.core.spec import ClipSpec, InputSpec
 from kinema.datasets.cache import FrameCache
-from kinema.datasets.loader import Batch, Draw, EpochSampler, TrainingClips, require_length, training_loader
+from kinema.datasets.loader import Batch, Draw, EpochSampler, FileFeed, TrainingClips, require_length, training_loader
 from kinema.datasets.sample import Sample
 from kinema.transforms.presets import AugmentSpec, TrainTransform
 from kinema.video.writer import VideoWriter
@@ -186,6 +186,11 @@ def test_a_file_that_went_bad_is_named(ramps, tmp_path):
     path.write_bytes(b"gone")
     with pytest.raises(MediaError, match=r"a\.mkv"):
         clips[Draw(0, 0)]
+    for workers in (0, 1):
+        with pytest.raises(MediaError) as caught:
+            list(FileFeed(clips, EpochSampler(3, 1, seed=0), workers=workers, pin_memory=False))
+        assert caught.value.path == path
+        assert "Traceback" not in caught.value.given
 
 
 def test_batches_hold_what_their_rows_say(ramps, cache):

@@ -6,7 +6,7 @@ with any number of worker processes, and can go on in the middle of an epoch as 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -15,7 +15,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from kinema.clips.sampling import clip_at, grid, start_count
-from kinema.core.errors import DataError, UsageError
+from kinema.core.errors import DataError, KinemaError, UsageError
 from kinema.core.seeds import stream
 from kinema.core.spec import ClipSpec, InputSpec
 from kinema.datasets.balance import balanced_order
@@ -23,7 +23,17 @@ from kinema.datasets.cache import VideoShelf
 from kinema.datasets.sample import Sample
 from kinema.transforms.presets import TrainTransform
 
-__all__ = ["Batch", "EpochSampler", "Feed", "FileFeed", "TrainingClips", "require_length", "training_loader"]
+__all__ = [
+    "Batch",
+    "EpochSampler",
+    "Failure",
+    "Feed",
+    "FileFeed",
+    "TrainingClips",
+    "raising",
+    "require_length",
+    "training_loader",
+]
 
 
 @dataclass(frozen=True, repr=False)
@@ -226,20 +236,55 @@ def require_length(samples: Sequence[Sample], cache: VideoShelf, spec: ClipSpec)
         )
 
 
+@dataclass(frozen=True)
+class Failure:
+    """What a worker could not read. Raised there, an error would come here as its traceback's text."""
+
+    error: KinemaError
+
+
+class _Told(Dataset[Any]):
+    """The clips of a batch at once, or what was wrong with one of them."""
+
+    def __init__(self, clips: TrainingClips) -> None:
+        self._clips = clips
+
+    def __len__(self) -> int:
+        return len(self._clips)
+
+    def __getitems__(self, draws: list[Draw]) -> list[tuple[torch.Tensor, int, int]] | Failure:
+        try:
+            return [self._clips[draw] for draw in draws]
+        except KinemaError as error:
+            return Failure(error)
+
+
+def _together(items: list[tuple[torch.Tensor, int, int]] | Failure) -> Batch | Failure:
+    return items if isinstance(items, Failure) else Batch.of(items)
+
+
 def training_loader(
     clips: TrainingClips, sampler: EpochSampler, *, workers: int, pin_memory: bool
-) -> DataLoader[Batch]:
+) -> DataLoader[Batch | Failure]:
     """Batches as the sampler says, read by `workers` processes (0: by this one)."""
     return DataLoader(
-        clips,
+        _Told(clips),
         batch_sampler=sampler,
         num_workers=workers,
-        collate_fn=Batch.of,
+        collate_fn=_together,
         pin_memory=pin_memory,
         persistent_workers=workers > 0,
         generator=torch.Generator(),  # else every epoch's start would draw from torch's own generator
         multiprocessing_context="spawn" if workers else None,
     )
+
+
+def raising(batches: Iterable[Batch | Failure]) -> Iterator[Batch]:
+    """`batches`, and the error where one of them is none."""
+    for batch in batches:
+        if isinstance(batch, Failure):
+            raise batch.error
+        yield batch
 
 
 class FileFeed:
@@ -266,4 +311,4 @@ class FileFeed:
         self._sampler.go_to(epoch, skip_batches=skip_batches)
 
     def __iter__(self) -> Iterator[Batch]:
-        return iter(self._loader)
+        return raising(self._loader)

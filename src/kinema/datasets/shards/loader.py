@@ -18,7 +18,7 @@ from kinema.clips.sampling import clip_at, start_count
 from kinema.core.errors import DataError, KinemaError, UsageError
 from kinema.core.seeds import stream
 from kinema.core.spec import InputSpec
-from kinema.datasets.loader import Batch
+from kinema.datasets.loader import Batch, Failure, raising
 from kinema.datasets.shards.blocks import BlockReader, Retry
 from kinema.datasets.shards.decode import opened
 from kinema.datasets.shards.index import PackIndex
@@ -153,7 +153,7 @@ class PackedLoader:
     def __init__(self, clips: PackedClips, *, workers: int = 0, pin_memory: bool = False) -> None:
         self.clips = clips
         self._turn = _Turn(clips)
-        self._loader: DataLoader[Batch | _Failure] = DataLoader(
+        self._loader: DataLoader[Batch | Failure] = DataLoader(
             self._turn,
             batch_size=None,
             num_workers=workers,
@@ -173,20 +173,10 @@ class PackedLoader:
         self._turn.go_to(epoch, skip_batches)
 
     def __iter__(self) -> Iterator[Batch]:
-        for batch in self._loader:
-            if isinstance(batch, _Failure):
-                raise batch.error
-            yield batch
+        return raising(self._loader)
 
     def __len__(self) -> int:
         return self.batches - self._turn.skip_batches
-
-
-@dataclass(frozen=True)
-class _Failure:
-    """What a worker could not read. Raised there, an error would come here as its traceback's text."""
-
-    error: KinemaError
 
 
 class _Turn(IterableDataset[Any]):
@@ -204,7 +194,7 @@ class _Turn(IterableDataset[Any]):
     def skip_batches(self) -> int:
         return int(self._next[1])
 
-    def __iter__(self) -> Iterator[Batch | _Failure]:
+    def __iter__(self) -> Iterator[Batch | Failure]:
         epoch, skip = (int(number) for number in self._next)
         info = get_worker_info()
         workers = info.num_workers if info else 1
@@ -214,9 +204,9 @@ class _Turn(IterableDataset[Any]):
         return _told(self._clips.read(epoch, worker=worker, workers=workers, skip_batches=skipped))
 
 
-def _told(batches: Iterator[Batch]) -> Iterator[Batch | _Failure]:
+def _told(batches: Iterator[Batch]) -> Iterator[Batch | Failure]:
     """`batches`, and instead of an error what it was."""
     try:
         yield from batches
     except KinemaError as error:
-        yield _Failure(error)
+        yield Failure(error)
