@@ -69,6 +69,24 @@ def test_a_run_that_fails_leaves_with_6_and_is_named(kinema_command, study):
     assert rows["badly"]["error"]
 
 
+def test_a_study_of_which_every_run_fails_leaves_with_6_and_its_errors_are_kept(kinema_command, study):
+    content = yaml.safe_load(study.read_text())
+    content["settings"] |= {"test_fraction": 0.2, "clip_padding": "none", "frames": 500}
+    study.write_text(yaml.safe_dump(content))
+    ran = kinema_command("study", study.name)
+    assert ran.code == 6
+    assert ran.out == "results  studies/rates/results.csv\n"
+    assert all(f"failed: {name}: " in ran.err for name in ("lr=0.001", "lr=0.01"))
+    with (study.parent / "studies" / "rates" / "results.csv").open(encoding="utf-8-sig") as file:
+        assert all(row["standing"] == "failed" and row["error"] for row in csv.DictReader(file))
+    again = kinema_command("study", study.name, "--json")
+    told = json.loads(again.out)
+    assert (again.code, list(told["failed"]), told["report"]) == (6, ["lr=0.001", "lr=0.01"], None)
+    assert told["results"] == "studies/rates/results.csv"
+    listed = kinema_command("study", study.name, "--dry-run")
+    assert (listed.code, listed.out.splitlines()[0]) == (0, "failed  lr=0.001")
+
+
 @pytest.mark.parametrize(
     ("change", "code", "said"),
     [

@@ -102,7 +102,17 @@ def test_a_video_that_several_runs_answered_counts_once():
     assert pairing.difference == pytest.approx(1 / 3)
 
 
+def test_a_video_that_more_runs_were_tested_on_weighs_no_more_in_the_difference():
+    first = [result([1, 0], videos=["a", "b"]), result([1], videos=["a"])]
+    second = [result([0, 0], videos=["a", "b"]), result([0], videos=["a"])]
+    assert pair(first, second).difference == pytest.approx(1 / 2)  # as between the rows' means over videos
+
+
 def test_only_videos_of_both_are_compared_and_others_are_counted():
     pairing = pair([result([1, 1], videos=["a", "b"])], [result([0, 1], videos=["a", "c"])])
-    assert (pairing.n, pairing.first, pairing.apart) == (1, 1, 1)
+    assert (pairing.n, pairing.first, pairing.apart) == (1, 1, 2)
+    larger = pair([result([1], videos=["a"])], [result([0, 1, 1], videos=["a", "b", "c"])])
+    assert (larger.n, larger.apart) == (1, 2)
+    same = result([1, 0])
+    assert pair([same, result([1], data="one")], [same, result([0, 0], data="other")]).apart == 3
     assert pair([result([1], data="one")], [result([0], data="other")]) is None

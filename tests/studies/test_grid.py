@@ -49,6 +49,48 @@ def test_a_recipe_is_the_base_wherever_it_is_named(laid_out, tmp_path):
     assert (plain.lr, plain.momentum) == (0.1, 0.9)
 
 
+def test_the_data_of_the_study_win_over_those_of_a_recipe(laid_out, tmp_path):
+    (tmp_path / "config.yaml").write_text("data: /of/the/run\nmomentum: 0.25\n")
+    axes = {"on": {"study": {}, "own": {"data": "/of/the/level"}}}
+    grid = laid_out(recipe="config.yaml", data="/of/the/study", axes=axes)
+    assert [run.config.data for run in grid.runs] == ["/of/the/study", "/of/the/level"]
+    assert {run.config.momentum for run in grid.runs} == {0.25}
+    grid = laid_out(recipe="config.yaml", data="/of/the/study", settings={"data": "/of/all"}, axes={"seed": [0]})
+    assert grid.runs[0].config.data == "/of/all"
+
+
+def test_a_number_is_told_with_its_own_axis(laid_out):
+    grid = laid_out(axes={"frames": [4, 8], "stride": [2, 4], "how": {"4": {"lr": 0.1}, "fast": {"lr": 0.2}}})
+    assert [run.name for run in grid.runs][2:5] == [
+        "frames=4,stride=4,how=4",
+        "frames=4,stride=4,fast",
+        "frames=8,stride=2,how=4",
+    ]
+    grid = laid_out(
+        pretraining={"axes": ["frames"], "sources": {"8": {}}},
+        axes={"frames": [4, 8], "source": {"8": {"pretrained": "8"}}},
+    )
+    assert [run.name for run in grid.pretrainings] == ["pretraining,8,frames=4", "pretraining,8,frames=8"]
+
+
+@pytest.mark.parametrize(
+    ("sources", "axes", "name"),
+    [
+        (
+            ("ucf 101", "ucf_101"),
+            {"source": {"a": {"pretrained": "ucf 101"}, "b": {"pretrained": "ucf_101"}}},
+            "ucf_101",
+        ),
+        (("UCF", "ucf"), {"source": {"a": {"pretrained": "UCF"}, "b": {"pretrained": "ucf"}}}, "ucf"),
+        (("p",), {"how": {"pretraining": {"pretrained": "p"}}, "source": {"p": {}}}, "p"),
+    ],
+)
+def test_trainings_that_would_share_a_name_are_refused(laid_out, sources, axes, name):
+    plan = {"sources": {source: {"epochs": number} for number, source in enumerate(sources, start=1)}}
+    with pytest.raises(UsageError, match=f"two runs would share the name pretraining,{name}: "):
+        laid_out(pretraining=plan, axes=axes)
+
+
 def test_what_is_left_out_is_no_run(laid_out):
     grid = laid_out(leave_out=[{"lr": 0.01, "seed": 1}])
     assert [run.name for run in grid.runs] == ["lr=0.001,seed=0", "lr=0.001,seed=1", "lr=0.01,seed=0"]
@@ -130,7 +172,9 @@ def test_without_a_model_network_and_input_are_those_of_the_weights(tiny_run, wr
         ({"overrides": [{"where": {"seed": 5}, "settings": {}}]}, "overrides 1: axis 'seed' has no level '5'"),
         ({"baseline": {"lr": 3}}, "baseline: axis 'lr' has no level '3'"),
         ({"axes": {"s": {"p": {"pretrained": "p"}}}}, "run p: pretrained p, but pretraining has no such source"),
-        ({"axes": {"m": {"a/b": {}, "a b": {}}}}, "two runs would share the folder a_b"),
+        ({"axes": {"m": {"a/b": {}, "a b": {}}}}, "two runs would share the name a_b"),
+        ({"axes": {"crop_scale": [[0.7, 1], [0.5, 1]]}}, "axes, crop_scale: a list or mapping is no name: name these"),
+        ({"axes": {"model_options": [{"widen_factor": 1}]}}, "name these levels, such as {narrow: {crop_scale"),
         ({"axes": {"epochs": [1, 0]}}, "run epochs=0: epochs = 0"),
         ({"axes": {"devices": [2]}}, "run devices=2: devices 2"),
         ({"axes": {"weights": ["absent.safetensors"]}}, "run absent.safetensors: no weights at"),
@@ -160,6 +204,14 @@ def test_a_key_given_twice_is_refused(tmp_path):
     path = tmp_path / "twice.yaml"
     path.write_text("axes: {seed: [0]}\naxes: {seed: [1]}\n")
     with pytest.raises(UsageError, match="'axes' stands there twice"):
+        read_study(path)
+
+
+@pytest.mark.parametrize("key", ["[a, b]", "{a: 1}"])
+def test_a_key_that_is_no_single_value_is_refused(tmp_path, key):
+    path = tmp_path / "keys.yaml"
+    path.write_text(f"axes: {{seed: [0]}}\n? {key}\n: 1\n")
+    with pytest.raises(UsageError, match="a key is a single value"):
         read_study(path)
 
 

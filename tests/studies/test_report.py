@@ -3,6 +3,7 @@
 import csv
 import html
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from kinema.core.errors import DataError, UsageError
 from kinema.evaluation.estimate import wilson
 from kinema.studies.comparison import mcnemar
 from kinema.studies.conduct import conduct
-from kinema.studies.figures import build_figures
+from kinema.studies.figures import build_figures, draw_lines
 from kinema.studies.grid import lay_out
 from kinema.studies.report import report_study
 from kinema.studies.results import read_results
@@ -43,7 +44,7 @@ def by_name(grid):
 
 def finish_all(grid, **right):
     for run in grid.runs:
-        finish(run, right.get(run.levels["source"], range(20)))
+        finish(run, right.get(run.levels.get("source"), range(20)))
 
 
 def test_a_cell_is_the_share_of_right_videos_with_its_interval(laid_out):
@@ -108,7 +109,7 @@ def test_a_warning_stands_where_n_cannot_separate_and_goes_where_it_can(laid_out
     assert len(warnings) == 2
     found = re.fullmatch(
         r"fc: n = 40 cannot separate these rows: "
-        r"only differences above about (\d+) points would be seen \(80 % power\)",
+        r"only differences above about (\d+) points would be seen \(80 % power\), more where clips of one source agree",
         warnings[0],
     )
     assert 15 < int(found[1]) < 40
@@ -126,6 +127,77 @@ def test_a_warning_names_the_rows_that_stay_together(laid_out):
     grid = laid_out()
     finish_all(grid, none=[], small=range(38), large=range(40))
     assert table_of(grid).warnings[0].startswith("fc: n = 40 cannot separate large from small: only differences above")
+
+
+def test_so_few_sources_cannot_tell_any_rows_apart(laid_out):
+    grid = laid_out()
+    for run in grid.runs:
+        finish(run, {"none": [], "small": range(50), "large": range(200)}[run.levels["source"]], n=200, groups=4)
+    assert table_of(grid).warnings == tuple(
+        f"{mode}: n = 200 cannot separate these rows: no difference at all would be seen from so few sources (4)"
+        for mode in ("fc", "all")
+    )
+
+
+def test_sources_are_few_where_two_exchanges_of_all_are_no_rarer_than_the_corrected_level(laid_out):
+    grid = laid_out(axes={"source": {"none": {}, "large": {"lr": 0.2}}}, tables=[{"rows": "source"}])
+    for groups, separates in ((5, False), (6, True)):  # 2 of 2^5 exchanges are 0.0625, 2 of 2^6 are 0.03125
+        for run in grid.runs:
+            finish(run, {"none": [], "large": range(60)}[run.levels["source"]], n=60, groups=groups)
+        table = table_of(grid)
+        assert table.with_best[0].separates == separates
+        assert [warning.endswith("from so few sources (5)") for warning in table.warnings] == [True] * (not separates)
+        shutil.rmtree(grid.out)
+
+
+def test_rows_that_share_few_sources_with_the_best_are_told_from_those_that_share_many(laid_out):
+    grid = laid_out(axes={"source": AXES["source"]}, tables=[{"rows": "source"}])
+    runs = by_name(grid)
+    finish(runs["none"], range(20))
+    finish(runs["small"], range(2), n=4)
+    finish(runs["large"], range(24))
+    first, few, many = table_of(grid).warnings
+    assert first == "Not all rows were tested on the same videos: tests are of those that two rows share"
+    assert few.startswith("n = 4 cannot separate large from small: no difference at all")
+    assert many.startswith("n = 40 cannot separate large from none: only differences above")
+
+
+def test_rows_that_pool_other_runs_are_said_to(laid_out):
+    axes = {"s": {"x": {}, "y": {"lr": 0.1}}, "mode": AXES["mode"], "seed": [0, 1]}
+    grid = laid_out(axes=axes, tables=[{"rows": "s"}], leave_out=[{"s": "y", "mode": "fc"}])
+    for run in grid.runs:
+        finish(run, range(10 if run.levels["mode"] == "fc" else 30))
+    table = table_of(grid)
+    assert [cell.accuracy.value for (cell,) in table.cells] == [0.5, 0.75]
+    assert table.with_best[0].pairing.difference == 0
+    assert table.warnings[0] == (
+        "The rows pool different levels of mode: 2 of 6 runs are not in every row, "
+        "so figures of rows are not of the same runs; tests are of those that two rows share"
+    )
+
+
+def test_rows_of_which_one_lacks_a_finished_run_pool_other_runs_too(laid_out):
+    axes = {"s": {"x": {}, "y": {"lr": 0.1}}, "mode": AXES["mode"], "seed": [0, 1]}
+    grid = laid_out(axes=axes, tables=[{"rows": "s"}])
+    for run in grid.runs[:-1]:
+        finish(run, range(20))
+    missing, pooled, _ = table_of(grid).warnings
+    assert missing.startswith("1 of 8 runs are missing")
+    assert pooled.startswith("The rows pool different levels of mode, seed: 1 of 7 runs are not in every row")
+
+
+def test_rows_without_runs_in_common_are_said_to_have_none(laid_out):
+    grid = laid_out(
+        axes={"net": {"one": {}, "two": {"lr": 0.1}}, "on": {"a": {}, "b": {"momentum": 0.5}}},
+        tables=[{"rows": "net"}],
+        leave_out=[{"net": "one", "on": "b"}, {"net": "two", "on": "a"}],
+    )
+    finish_all(grid)
+    (warning,) = table_of(grid).warnings
+    assert warning == (
+        "The rows have no runs in common that differ in the row alone: they differ in on, too, "
+        "so no paired test compares them"
+    )
 
 
 def test_what_is_missing_is_shown_and_left_out_of_the_tests(laid_out):
@@ -160,6 +232,14 @@ def test_rows_of_other_data_are_not_paired(laid_out):
     assert table.warnings == ("The rows were not tested on the same videos, so no paired test compares them",)
 
 
+def test_a_row_of_other_data_among_rows_of_the_same_is_said_to_be(laid_out):
+    on = {"one": {"data": "one.csv"}, "same": {"data": "one.csv", "lr": 0.1}, "two": {"data": "two.csv"}}
+    grid = laid_out(axes={"on": on}, tables=[{"rows": "on"}])
+    for run in grid.runs:
+        finish(run, range(20))
+    assert table_of(grid).warnings[0].startswith("Not all rows were tested on the same videos")
+
+
 def test_one_table_for_each_level(laid_out):
     grid = laid_out(
         tables=[{"title": "By set", "rows": "source", "each": "mode", "where": {"source": ["none", "large"]}}]
@@ -183,6 +263,24 @@ def test_figures_are_means_and_their_last_epochs_are_measured(laid_out):
     assert line.last("loss, training") == pytest.approx(0.4)
     assert line.unsteadiness("loss, training", 2) == pytest.approx(np.std([1 / 3, 1 / 4], ddof=1))
     assert line.unsteadiness("loss, validation", 2) is None
+
+
+def test_folds_are_pooled_in_the_figures_whose_runs_have_them(laid_out):
+    grid = laid_out(figures=[{"lines": "source", "each": "mode"}])
+    finish_all(grid)
+    for run in grid.runs:
+        if run.levels["mode"] == "fc":
+            shutil.copy(run.folder / "fold-1" / "metrics.csv", run.folder)
+    assert [figure.pooled for figure in build_figures(grid, read_results(grid))] == [(), ("folds",)]
+
+
+def test_every_line_is_in_the_legend_whatever_it_is_called(laid_out):
+    grid = laid_out(axes={"source": {"_small": {}, "large": {"lr": 0.2}}}, tables=[])
+    finish_all(grid)
+    (figure,) = build_figures(grid, read_results(grid))
+    drawn = draw_lines(figure, "loss, training")
+    assert ">_small<" in drawn
+    assert ">large<" in drawn
 
 
 def test_validation_is_drawn_where_there_was_one(laid_out):
@@ -235,6 +333,18 @@ def test_the_three_files(laid_out, tmp_path):
     assert "Holm 1979" in shown
 
 
+def test_an_axis_that_is_called_like_a_column_of_the_results_keeps_its_levels(laid_out, tmp_path):
+    grid = laid_out(axes={"epochs": [1, 2], "run": {"a": {}}, "mode": {"fc": {}}}, tables=[{"rows": "epochs"}])
+    finish_all(grid)
+    report_study(grid)
+    with (tmp_path / "out" / "results.csv").open(encoding="utf-8-sig", newline="") as file:
+        first, second = csv.DictReader(file)
+    assert [(row["axis.epochs"], row["axis.run"], row["mode"]) for row in (first, second)] == [
+        ("1", "a", "fc"), ("2", "a", "fc"),
+    ]  # fmt: skip
+    assert (second["run"], second["epochs"]) == ("epochs=2,a,fc", "4")
+
+
 def test_without_a_finished_run_there_is_a_table_of_runs_but_no_report(laid_out, tmp_path):
     grid = laid_out()
     with pytest.raises(UsageError, match="no run of"):
@@ -257,6 +367,7 @@ def test_videos_that_name_no_source_are_taken_as_independent(laid_out):
     table = table_of(grid)
     assert table.cells[0][0].over_groups is None
     assert table.with_best[0].pairing.by_groups is None
+    assert table.warnings[0].endswith("points would be seen (80 % power)")
 
 
 def test_runs_of_other_settings_are_not_reported_as_those_of_the_study(laid_out, write_study, tmp_path):

@@ -180,20 +180,26 @@ def test_a_run_of_an_older_kinema_had_the_defaults_of_settings_it_did_not_know(l
         run_study(laid_out(axes={"seed": [0]}, settings={"mixup": 0.5}), workers=1, progress=Silent())
 
 
-@pytest.mark.parametrize("error", [DataError("another has gone on with it"), KeyboardInterrupt()])
+@pytest.mark.parametrize(
+    "error", [DataError("another has gone on with it"), KeyboardInterrupt(), MemoryError("no room"), None]
+)
 def test_a_run_that_another_took_over_has_not_failed_here(laid_out, monkeypatch, error):
     grid = laid_out(axes={"lr": [0.1]})
 
     def superseded(*_, **__):
         (StudyFolder(grid.out).claims / "lr=0.1.2").write_text("{}")
         (grid.runs[0].folder / "done.json").write_text('{"seconds": 3}')
+        if error is None:
+            return Outcome(grid.runs[0].folder, (), object(), None, (), 1.0)
         raise error
 
     monkeypatch.setattr(work_module, "train", superseded)
     told = []
     work(grid, {}, tell=told.append)
     assert [news.kind for news in told] == ["began", "lost"]
-    assert not list(grid.runs[0].folder.glob("failure*"))
+    assert {path.name for path in grid.runs[0].folder.iterdir()} == {"planned.json", "done.json"}
+    assert (grid.runs[0].folder / "done.json").read_text() == '{"seconds": 3}'
+    assert {path.name for path in StudyFolder(grid.out).claims.iterdir()} == {"lr=0.1.1", "lr=0.1.2"}
 
 
 def test_an_owner_is_itself():

@@ -39,10 +39,12 @@ def show_study(told: Told) -> None:
         )
     if told.course.missing:
         stderr.print(f"[yellow]not run:[/] {len(told.course.missing)}, such as {escape(told.course.missing[0])}")
+    folder = StudyFolder(told.grid.out)
+    written = {"results": folder.results}
     if told.report:
-        folder = StudyFolder(told.grid.out)
-        for name, path in (("report", folder.report), ("results", folder.results), ("tables", folder.tables)):
-            stdout.print(f"{name:<8} {escape(str(path))}")
+        written = {"report": folder.report, **written, "tables": folder.tables}
+    for name, path in written.items():
+        stdout.print(f"{name:<8} {escape(str(path))}")
 
 
 def _show_table(table: Table) -> None:

@@ -36,11 +36,12 @@ class Pairing:
         n: videos.
         first: videos that the first row got right more often than the second.
         second: likewise the second.
-        difference: accuracy of the first less that of the second, on these videos.
+        difference: accuracy of the first less that of the second, on these videos; of one that several runs
+            answered, their mean counts.
         groups: sources they come from; None where no sources are known.
         by_videos: p of McNemar's test.
         by_groups: p of the sign flips over groups; None where no sources are known.
-        apart: videos, or runs, of one row that the other has no match for.
+        apart: answers of either row to videos that the other's run was not tested on.
     """
 
     n: int
@@ -135,15 +136,17 @@ def pair(first: Sequence[RunResult], second: Sequence[RunResult]) -> Pairing | N
         it counts once, for the row that got it right more often; so do groups.
     """
     differences: dict[str, int] = {}
+    answers: dict[str, int] = {}
     groups: dict[str, str] = {}
-    answers, apart = 0, 0
+    apart = 0
     grouped = True
     for one, other in zip(first, second, strict=True):
         data = str(one.run.record["data"])
         if data != str(other.run.record["data"]):
-            apart += len(one.answers.videos)
+            apart += len(one.answers.videos) + len(other.answers.videos)
             continue
         right = dict(zip(other.answers.videos, other.answers.correct.tolist(), strict=True))
+        apart += len(right.keys() - set(one.answers.videos))
         grouped = grouped and one.answers.grouped
         for video, group, correct in zip(
             one.answers.videos, one.answers.groups, one.answers.correct.tolist(), strict=True
@@ -154,7 +157,7 @@ def pair(first: Sequence[RunResult], second: Sequence[RunResult]) -> Pairing | N
             key = f"{data}\t{video}"
             differences[key] = differences.get(key, 0) + int(correct) - int(right[video])
             groups[key] = f"{data}\t{group}"
-            answers += 1
+            answers[key] = answers.get(key, 0) + 1
     if not differences:
         return None
     sums: dict[str, int] = {}
@@ -166,7 +169,8 @@ def pair(first: Sequence[RunResult], second: Sequence[RunResult]) -> Pairing | N
         n=len(differences),
         first=better,
         second=worse,
-        difference=sum(differences.values()) / answers,
+        # As the figures of the rows count: a video that more runs were tested on weighs no more than others.
+        difference=sum(differences[key] / answers[key] for key in differences) / len(differences),
         groups=len(sums) if grouped else None,
         by_videos=mcnemar(better, worse),
         by_groups=sign_flips(list(sums.values())) if grouped else None,

@@ -11,6 +11,7 @@ from kinema.studies.checks import check
 from kinema.studies.folder import StudyFolder
 from kinema.studies.grid import Grid, lay_out
 from kinema.studies.report import StudyReport, report_study
+from kinema.studies.results import write_results
 from kinema.studies.workers import Course, course_of, run_study
 
 __all__ = ["Told", "conduct"]
@@ -23,17 +24,19 @@ class Told:
     Attributes:
         grid: the study.
         course: how its runs stand.
-        report: what was made of them; None where nothing was to be made.
+        report: what was made of them; None where nothing was to be made, or no run is finished.
+        results: where results.csv was written; None where nothing was to be made.
     """
 
     grid: Grid
     course: Course
     report: StudyReport | None
+    results: Path | None
 
     @property
     def failed(self) -> bool:
         """Whether a run failed, or could not be run."""
-        return self.report is not None and bool(self.course.failed or self.course.missing)
+        return self.results is not None and bool(self.course.failed or self.course.missing)
 
     def to_json(self) -> dict[str, Any]:
         """What `kinema study --json` ends with."""
@@ -45,7 +48,7 @@ class Told:
             "failed": dict(self.course.failed),
             "missing": list(self.course.missing),
             "report": str(folder.report) if self.report else None,
-            "results": str(folder.results) if self.report else None,
+            "results": str(self.results) if self.results else None,
             "tables": str(folder.tables) if self.report else None,
             "warnings": [f"{t.title}: {w}" for t in self.report.tables for w in t.warnings] if self.report else [],
         }
@@ -77,11 +80,15 @@ def conduct(
     """
     shown = progress or Silent()
     grid = lay_out(file, out or Path("studies") / file.stem, device=device)
+    folder = StudyFolder(grid.out)
     if only == "report":
-        StudyFolder(grid.out).require_same(grid)
-        return Told(grid, course_of(grid), report_study(grid))
+        folder.require_same(grid)
+        return Told(grid, course_of(grid), report_study(grid), folder.results)
     check(grid)
     if only == "list":
-        return Told(grid, course_of(grid), None)
+        return Told(grid, course_of(grid), None, None)
     course = run_study(grid, workers=workers, progress=shown)
-    return Told(grid, course, report_study(grid) if any(r.name in course.done for r in grid.runs) else None)
+    if any(run.name in course.done for run in grid.runs):
+        return Told(grid, course, report_study(grid), folder.results)
+    write_results(folder.results, grid, {})
+    return Told(grid, course, None, folder.results)

@@ -9,6 +9,7 @@ import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure as Drawing
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from kinema.evaluation.figures import SERIES, STYLE, as_svg
@@ -89,6 +90,8 @@ def draw_lines(figure: Figure, panel: str) -> str:
     with mpl.rc_context(STYLE):
         drawing = Drawing(figsize=(5.0, 3.3), layout="constrained")
         axes = drawing.add_subplot()
+        drawn: list[Line2D] = []
+        names: list[str] = []
         for index, line in enumerate(figure.lines):
             values = line.values(panel)
             if not values.size:
@@ -97,7 +100,8 @@ def draw_lines(figure: Figure, panel: str) -> str:
             colour, dash = SERIES[index % len(SERIES)], _DASHES[index // len(SERIES) % len(_DASHES)]
             mean = values.mean(axis=0)
             marker = "o" if len(epochs) < 3 else None
-            axes.plot(epochs, mean, color=colour, linestyle=dash, linewidth=1.8, label=line.name, marker=marker)
+            drawn += axes.plot(epochs, mean, color=colour, linestyle=dash, linewidth=1.8, marker=marker)
+            names.append(line.name)
             if len(values) > 1:
                 spread = values.std(axis=0, ddof=1)
                 axes.fill_between(epochs, mean - spread, mean + spread, color=colour, alpha=0.15, linewidth=0)
@@ -105,23 +109,27 @@ def draw_lines(figure: Figure, panel: str) -> str:
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         axes.tick_params(length=0)
         axes.margins(x=0.02)
-        if len(figure.lines) > 1 and axes.lines:
-            axes.legend(ncols=2 if len(figure.lines) > 4 else 1)
+        if len(figure.lines) > 1 and drawn:
+            legend = axes.legend(drawn, ["line"] * len(drawn), ncols=2 if len(figure.lines) > 4 else 1)
+            # Named only now: matplotlib before 3.10 leaves out labels that begin with an underscore.
+            for text, name in zip(legend.get_texts(), names, strict=True):
+                text.set_text(name)
         return as_svg(drawing, f"{panel} for each epoch: {figure.title}")
 
 
 def _build(grid: Grid, results: Mapping[str, RunResult], plan: FigurePlan, fixed: Mapping[str, str]) -> Figure:
     where = {**plan.where, **{axis: (level,) for axis, level in fixed.items()}}
     runs = [run for run in grid.runs if matches(run.levels, where)]
-    lines = []
+    lines, finished = [], []
     for levels in combinations_of(grid, plan.lines, where):
         own = [run for run in runs if run.levels.items() >= levels.items()]
         found = [results[run.name] for run in own if run.name in results]
+        finished += found
         courses = tuple(course for result in found for course in result.courses)
         lines.append(Line(label(levels), courses, len(own) - len(found)))
     pooled = [axis for axis in grid.study.axes if len({run.levels[axis] for run in runs}) > 1]
     pooled = [axis for axis in pooled if axis not in (*plan.lines, *plan.each)]
-    if any(len(result.courses) > 1 for result in results.values()):
+    if any(len(result.courses) > 1 for result in finished):
         pooled.append("folds")
     panels = tuple(panel for panel in FIGURES if any(line.values(panel).size for line in lines))
     title = " · ".join(part for part in (plan.title or f"By {', '.join(plan.lines)}", label(fixed)) if part)

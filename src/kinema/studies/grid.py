@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import product
@@ -112,25 +112,26 @@ def lay_out(path: Path, out: Path, *, device: str | None = None) -> Grid:
     study = read_study(path)
     found: list[RunPlan] = []
     mistakes = Mistakes()
-    pretrainings: dict[str, RunPlan] = {}
+    pretrainings: list[RunPlan] = []
     host: Settings = {} if device is None else {"device": device}
     for levels in _combinations(study):
-        name = _folder_name(levels.values(), levels)
+        name = _folder_name(levels.items())
         try:
             layers = _layers(study, path.parent, levels)
             source = layers.pop("pretrained", None)
             first = None
             if source is not None:
                 first = _pretraining(study, path.parent, out, levels, source, host)
-                pretrainings[first.name] = first
+                if first not in pretrainings:
+                    pretrainings.append(first)
             found.append(_run(name, out / "runs" / name, levels, {**layers, **host}, path.parent, first))
         except KinemaError as error:
             mistakes.note(name, error)
     mistakes.tell()
-    _require_distinct(found)
+    _require_distinct([*pretrainings, *found])
     if not found:
         raise UsageError(f"{path}: leave_out leaves no run", allowed="at least one run")
-    return Grid(path, study, out, tuple(pretrainings.values()), tuple(found))
+    return Grid(path, study, out, tuple(pretrainings), tuple(found))
 
 
 def _combinations(study: Study) -> Iterator[dict[str, str]]:
@@ -154,11 +155,12 @@ def _layers(study: Study, base: Path, levels: Mapping[str, str]) -> Settings:
 
 
 def _merged(study: Study, base: Path, layers: list[Settings]) -> Settings:
-    """Layers over the recipe that the last of them names, wherever it stands."""
+    """Layers over the study's data, and that over the recipe that the last of them names, wherever it stands."""
     recipe = next((layer["recipe"] for layer in reversed(layers) if layer.get("recipe")), study.recipe)
     own = {} if recipe is None else load_recipe(Path(recipe) if recipe in list_recipes() else base / recipe)
     data = {} if study.data is None else {"data": study.data}
-    every = [data, *({key: value for key, value in layer.items() if key != "recipe"} for layer in (own, *layers))]
+    # A recipe may be a run's config.yaml, which names data of its own.
+    every = [{key: value for key, value in layer.items() if key != "recipe"} for layer in (own, data, *layers)]
     merged = merge(*every, alternatives=(*ALTERNATIVES, ("weights", "pretrained")))
     if merged.get("pretrained") is not None and merged.get("weights") is not None:
         raise UsageError(
@@ -192,7 +194,7 @@ def _pretraining(
             f"pretraining on {source} with folds or pretrained weights",
             allowed="one training without folds, which may start from `weights`",
         )
-    name = _folder_name([source, *chosen.values()], chosen)
+    name = _folder_name([(None, source), *chosen.items()])
     folder = out / "pretraining" / name
     everything = {**settings, **host}
     return _run(f"pretraining,{name}", folder, {"source": source, **chosen}, everything, base, None, pretrains=True)
@@ -245,13 +247,12 @@ def _weights(base: Path, weights: str) -> str:
     )
 
 
-def _folder_name(parts: Any, levels: Mapping[str, str]) -> str:
-    """Levels joined by commas; a number is told with its axis, since alone it would say nothing."""
-    axis_of = {level: axis for axis, level in levels.items()}
+def _folder_name(parts: Iterable[tuple[str | None, str]]) -> str:
+    """Levels joined by commas; a number is told with its axis, if it is of one, since alone it would say nothing."""
     words = []
-    for part in parts:
-        bare = re.fullmatch(r"[0-9.,+-]+", part) and part in axis_of
-        words.append(re.sub(r"[^\w.+=-]", "_", f"{axis_of[part]}={part}" if bare else part))
+    for axis, level in parts:
+        bare = axis is not None and re.fullmatch(r"[0-9.,+-]+", level)
+        words.append(re.sub(r"[^\w.+=-]", "_", f"{axis}={level}" if bare else level))
     name = ",".join(words).lstrip(".-")
     if len(name.encode()) <= _LONGEST_NAME:
         return name
@@ -265,6 +266,6 @@ def _require_distinct(runs: list[RunPlan]) -> None:
         other = by_name.setdefault(run.name.casefold(), run)
         if other is not run:
             raise UsageError(
-                f"two runs would share the folder {run.folder.name}: {dict(other.levels)} and {dict(run.levels)}",
-                allowed="names of levels that differ in letters and digits",
+                f"two runs would share the name {run.name}: {dict(other.levels)} and {dict(run.levels)}",
+                allowed="names of levels and sources that differ in letters and digits",
             )

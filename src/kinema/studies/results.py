@@ -21,6 +21,10 @@ from kinema.studies.grid import Grid, RunPlan
 __all__ = ["Answers", "Epochs", "RunResult", "answer_of", "read_results", "write_results"]
 
 _TINY = 1e-7  # predictions are written with six decimals
+_COLUMNS = (
+    "run", "standing", "split", "n", "correct", "accuracy", "low", "high", "groups", "low_over_groups",
+    "high_over_groups", "loss", "epochs", "seconds", "folder", "error",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -103,13 +107,12 @@ def share_over_groups(shares: npt.NDArray[np.float64], groups: Sequence[str]) ->
 
 
 def write_results(path: Path, grid: Grid, results: dict[str, RunResult]) -> None:
-    """results.csv: a row for each run that is planned, finished or not."""
+    """results.csv: a row for each run that is planned, finished or not; an axis called like a column is `axis.NAME`."""
     axes = list(grid.study.axes)
-    columns = [
-        *axes, "run", "standing", "split", "n", "correct", "accuracy", "low", "high", "groups", "low_over_groups",
-        "high_over_groups", "loss", "epochs", "seconds", "folder", "error",
-    ]  # fmt: skip
-    write_spreadsheet(path, columns, (_row(run, axes, results.get(run.name), grid.out) for run in grid.runs))
+    levels = [f"axis.{axis}" if axis in _COLUMNS else axis for axis in axes]
+    write_spreadsheet(
+        path, [*levels, *_COLUMNS], (_row(run, axes, results.get(run.name), grid.out) for run in grid.runs)
+    )
 
 
 def _row(run: RunPlan, axes: Sequence[str], result: RunResult | None, out: Path) -> list[str | int | float | None]:

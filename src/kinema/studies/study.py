@@ -51,6 +51,10 @@ def _name(value: Any) -> Any:
 def _levels(value: Any) -> Any:
     """Levels by name: a mapping as it is, with nothing for {}; a list as names whose setting the axis names."""
     if isinstance(value, list):
+        if any(isinstance(one, (list, dict)) for one in value):
+            raise ValueError(
+                "a list or mapping is no name: name these levels, such as {narrow: {crop_scale: [0.7, 1]}}"
+            )
         return {_name(one): one for one in value}
     if isinstance(value, dict):
         return {_name(name): {} if level is None else level for name, level in value.items()}
@@ -198,11 +202,13 @@ def parse_study(path: Path, content: Mapping[str, Any]) -> Study:
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses a key given twice, of which YAML's own reader would keep the last without a word."""
+    """Refuses a key given twice, of which YAML's own reader would keep the last without a word, and a list as a key."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - as the parent has it
         seen = set()
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(None, None, "a key is a single value", key.start_mark)
             if key.value in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"'{key.value}' stands there twice", key.start_mark)
             seen.add(key.value)

@@ -245,7 +245,12 @@ class _Comparer:
         return pair([one[key] for key in both], [other[key] for key in both]) if both else None
 
     def _by_rest(self, cell: Cell) -> dict[Key, RunResult]:
-        return {tuple(result.run.levels[axis] for axis in self.pooled): result for result in cell.results}
+        return {_rest(result, self.pooled): result for result in cell.results}
+
+
+def _rest(result: RunResult, pooled: Sequence[str]) -> Key:
+    """What tells a run from the others of its cell, and is the same of its match in another row."""
+    return tuple(result.run.levels[axis] for axis in pooled)
 
 
 def _turned(one: Comparison) -> Comparison:
@@ -271,29 +276,75 @@ def _warnings(table: Table) -> Iterator[str]:
         at = f"{column}: " if len(table.columns) > 1 else ""
         held = [row[number] for row in table.cells if row[number].results]
         if len(held) > 1:
-            yield from (f"{at}{text}" for text in _cannot_separate(table, column))
+            texts = (*_other_runs(table.pooled, held), *_cannot_separate(table, column, held))
+            yield from (f"{at}{text}" for text in texts)
 
 
-def _cannot_separate(table: Table, column: str) -> Iterator[str]:
+def _other_runs(pooled: Sequence[str], held: Sequence[Cell]) -> Iterator[str]:
+    """What stands over rows whose figures are not of the same runs."""
+    rows = [{_rest(result, pooled) for result in cell.results} for cell in held]
+    everywhere = set.intersection(*rows)
+    alone = sum(len(keys - everywhere) for keys in rows)
+    if not alone:
+        return
+    differing = [
+        axis for place, axis in enumerate(pooled) if len({frozenset(key[place] for key in keys) for keys in rows}) > 1
+    ]
+    axes = ", ".join(differing or pooled)
+    if all(one.isdisjoint(other) for one, other in combinations(rows, 2)):
+        yield (
+            f"The rows have no runs in common that differ in the row alone: they differ in {axes}, too, "
+            "so no paired test compares them"
+        )
+    else:
+        yield (
+            f"The rows pool different levels of {axes}: {alone} of {sum(map(len, rows))} runs are not in every row, "
+            "so figures of rows are not of the same runs; tests are of those that two rows share"
+        )
+
+
+def _cannot_separate(table: Table, column: str, held: Sequence[Cell]) -> Iterator[str]:
     """What stands over rows that the tests leave together."""
     compared = [one for one in table.with_best if one.column == column]
+    ranked = sorted(held, key=lambda cell: not cell.best)
+    best, *others = ({_rest(result, table.pooled) for result in cell.results} for cell in ranked)
+    matched = sum(not best.isdisjoint(keys) for keys in others)
     if not compared:
-        yield "The rows were not tested on the same videos, so no paired test compares them"
+        if matched:
+            yield "The rows were not tested on the same videos, so no paired test compares them"
         return
-    if any(one.pairing.apart for one in compared):
+    if len(compared) < matched or any(one.pairing.apart for one in compared):
         yield "Not all rows were tested on the same videos: tests are of those that two rows share"
+    alpha = ALPHA / compared[0].family
     alike = [one for one in compared if not one.separates]
-    if not alike:
-        return
-    n = min(one.pairing.n for one in alike)
+    # Of rows that share other videos with the best, some may share too few sources, and others not.
+    for blind in (True, False):
+        part = [one for one in alike if _is_blind(one, alpha) == blind]
+        if not part:
+            continue
+        n = min(one.pairing.n for one in part)
+        all_rows = len(part) == len(compared)
+        what = "these rows" if all_rows else f"{part[0].first} from {', '.join(one.second for one in part)}"
+        yield f"n = {n} cannot separate {what}: {_few_sources(part) if blind else _bound(part, n, alpha)}"
+
+
+def _is_blind(one: Comparison, alpha: float) -> bool:
+    """Whether so few sources decide that even rows that differ in all of them, all one way, would stay together."""
+    # Of 2^G exchanges two part the rows as far as that: the one that was seen, and all of them turned.
+    return one.pairing.groups is not None and 2.0 ** (1 - one.pairing.groups) >= alpha
+
+
+def _few_sources(alike: Sequence[Comparison]) -> str:
+    groups = max(one.pairing.groups or 0 for one in alike)
+    return f"no difference at all would be seen from so few sources ({groups})"
+
+
+def _bound(alike: Sequence[Comparison], n: int, alpha: float) -> str:
+    """The smallest difference that would be seen, as McNemar's test sees it."""
     discordant = float(np.mean([(one.pairing.first + one.pairing.second) / one.pairing.n for one in alike]))
-    seen = smallest_difference(n, discordant, alpha=ALPHA / max(one.family for one in compared))
-    what = (
-        "these rows" if len(alike) == len(compared) else f"{alike[0].first} from {', '.join(o.second for o in alike)}"
-    )
-    bound = (
-        "no difference at all would be seen"
-        if seen is None
-        else f"only differences above about {100 * seen:.0f} points would be seen (80 % power)"
-    )
-    yield f"n = {n} cannot separate {what}: {bound}"
+    seen = smallest_difference(n, discordant, alpha=alpha)
+    if seen is None:
+        return "no difference at all would be seen"
+    bound = f"only differences above about {100 * seen:.0f} points would be seen (80 % power)"
+    shared = any(one.pairing.groups is not None and one.pairing.groups < one.pairing.n for one in alike)
+    return f"{bound}, more where clips of one source agree" if shared else bound

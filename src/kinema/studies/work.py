@@ -109,14 +109,15 @@ def _attempt(
             return True
         tell(News("began", run.name))
         tell(_train(run, claim, progress))
-    if standing(run) == "done":
+    if standing(run) == "done" and not claim.lost:
         drop_spent(run, keep_weights=grid.study.keep_weights)
-        claims.forget(run.name)
+        claim.forget()
     return True
 
 
 def _train(run: RunPlan, claim: Claim, progress: Progress | None) -> News:
     began = time.monotonic()
+    failed: tuple[str, str] | None = None  # for the folder, and on a line
     try:
         write_planned(run)
         outcome = train(
@@ -131,17 +132,18 @@ def _train(run: RunPlan, claim: Claim, progress: Progress | None) -> News:
             return News("lost", run.name)
         raise
     except KinemaError as error:
-        if claim.lost:  # what is written belongs to who took it over
-            return News("lost", run.name)
-        write_failure(run, str(error))
-        return News("failed", run.name, error.given)
+        failed = str(error), error.given
     except Exception as error:  # noqa: BLE001 - whatever ends one run, the others go on, and it is told
-        write_failure(run, traceback.format_exc())
-        return News("failed", run.name, f"{type(error).__name__}: {str(error).partition(chr(10))[0]}")
+        failed = traceback.format_exc(), f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
     finally:
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+    if claim.lost:  # the folder belongs to who took it over
+        return News("lost", run.name)
+    if failed is not None:
+        write_failure(run, failed[0])
+        return News("failed", run.name, failed[1])
     seconds = time.monotonic() - began
     write_done(run, seconds)
     return News("done", run.name, seconds=seconds)
