@@ -49,6 +49,7 @@ FRAMES_OF = {  # short side of the frames that published crops were cut from
     "hara2017": 360, "hara2018": 240, "hara2018-finetune": 240, "kataoka2020": 240, "detention2022": 240,
     "i3d-kinetics-rgb": 256, "i3d-kinetics-flow": 256, "c3d-ucf101": 128,
 }  # fmt: skip
+WITHOUT_OVERLAP = {"hara2017", "hara2018", "hara2018-finetune", "kataoka2020"}  # tested on windows side by side
 OF_THE_USER = {"data", "data_sha256", "seed", "device", "devices", "nodes", "workers", "folds", "track"}
 
 # Clips are 32 or 48 pixels small, those of I3D 9 frames short. Networks that can be are an eighth as wide, and
@@ -180,6 +181,11 @@ def check_what_moved(config, before, after):
 def test_crops_are_cut_from_frames_of_the_published_size(name, side):
     config = recipe(name)
     assert (config.train_short_side or config.short_side) == side
+
+
+@pytest.mark.parametrize("name", sorted(WITHOUT_OVERLAP))
+def test_windows_stand_side_by_side_as_in_the_published_test(name):
+    assert recipe(name).eval_hop == recipe(name).frames
 
 
 @pytest.mark.parametrize(("name", "narrow"), RUNS)
