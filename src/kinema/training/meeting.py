@@ -23,6 +23,7 @@ __all__ = ["join_group", "meet"]
 _distributed: Any = torch.distributed  # whose stubs leave out the stores
 _POLL_SECONDS = 0.05
 _WAIT = timedelta(minutes=10)
+_EXCHANGE = timedelta(minutes=30)  # for each exchange; NCCL's own is 10 minutes, which a long validation may take
 
 
 class Store(Protocol):
@@ -58,7 +59,11 @@ def join_group(variables: Mapping[str, str], device: torch.device) -> None:
     prefix = meet(store, rank, ranks, wait=_WAIT)
     backend = torch.distributed.Backend.default_device_backend_map[device.type]
     torch.distributed.init_process_group(
-        backend, store=_distributed.PrefixStore(prefix, store), rank=rank, world_size=ranks
+        backend,
+        store=_distributed.PrefixStore(prefix, store),
+        rank=rank,
+        world_size=ranks,
+        timeout=_EXCHANGE,
     )
     if backend == "nccl":  # which complains of groups that nobody ended
         atexit.register(torch.distributed.destroy_process_group)
