@@ -263,7 +263,8 @@ def differences(one: Path, other: Path) -> list[str]:
         found.append("metrics.csv")
     states = [torch.load(folder / "state.pt", weights_only=True) for folder in (one, other)]
     for state in states:
-        state["state"].pop("seconds")
+        for clock in ("seconds", "trained_seconds"):
+            state["state"].pop(clock)
         for row in state["rows"]:
             row.pop("clips_per_second")
     if not same(*states):

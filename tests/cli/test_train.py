@@ -52,6 +52,14 @@ def test_json_is_all_that_is_on_stdout(kinema_command, few, tmp_path):
     assert read_card(told["weights"][0]).options["widen_factor"] == 0.125
 
 
+@pytest.mark.parametrize("given", [("--epochs", 3, "--set", "total_steps=100"), ("--stride", 2, "--set", "fps=8")])
+def test_one_thing_said_in_two_ways_is_refused_wherever_it_is_said(kinema_command, few, tmp_path, given):
+    ran = kinema_command("train", few, *given, "--out", tmp_path / "run")
+    assert ran.code == 2
+    assert "say the same thing in two ways" in ran.err
+    assert not (tmp_path / "run").exists()
+
+
 def test_people_read_where_things_lie_and_what_they_are_worth(kinema_command, few, tmp_path):
     ran = kinema_command("train", few, *SMALL, "--out", tmp_path / "run")
     assert ran.code == 0, ran.err

@@ -88,7 +88,7 @@ def job_of(samples, cache, tmp_path):
         folder = RunFolder(tmp_path / name)
         folder.begin()
         learnt = FileMaterial(samples[:train], card.labels, cache)
-        return Job(config, learnt, samples[8 : 8 + val], card, cache, folder)
+        return Job(config, learnt, samples[8 : 8 + val], card, cache, folder, f"train {train}, val {val}")
 
     return build
 

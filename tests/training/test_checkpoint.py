@@ -58,7 +58,10 @@ def test_an_old_state_is_replaced_and_nothing_else_is_left(path):
 def test_closing_an_epoch_begins_the_next():
     state = RunState(epoch=0, step=3, loss_sum=2.0, correct=4, clips=8, seconds=1.0, best=(1.0,))
     state.finish_epoch(ROW)
-    assert state == RunState(epoch=1, best=(1.0,), rows=[ROW])
+    assert state == RunState(epoch=1, best=(1.0,), rows=[ROW], trained_seconds=1.0)
+    state.seconds = 2.0
+    state.finish_epoch(ROW)
+    assert state.trained_seconds == 3.0
 
 
 def test_states_do_not_share_what_they_collect():

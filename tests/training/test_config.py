@@ -34,6 +34,8 @@ def test_later_layers_win():
         ({"precision": "16-mixed", "fused": True}, "16-mixed scales gradients", ""),
         ({"balance": "class", "class_weights": "balanced"}, "both even out the classes", ""),
         ({"crop_scale": [0.8, 0.2]}, "crop_scale", ""),
+        ({"crop_ratio": [-1, 1]}, "crop_ratio is a rising pair above 0", ""),
+        ({"track": "wandb"}, "track", "list of any of wandb, mlflow"),
         ({"corner_scales": [1.0, 1.2]}, "corner_scales are above 0", ""),
         ({"corner_scales": []}, "corner_scales", "list of numbers"),
     ],

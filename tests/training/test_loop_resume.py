@@ -3,6 +3,7 @@
 import os
 import signal
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 import torch
@@ -19,6 +20,7 @@ from small_runs import (
     weights,
 )
 
+from kinema.core.errors import TrainingError
 from kinema.core.progress import Silent
 from kinema.training import loop
 
@@ -55,6 +57,31 @@ def test_a_run_goes_on_in_the_middle_of_an_epoch(job_of, monkeypatch, stopped_af
     assert same(load_file(job.folder.best), load_file(whole.folder.best))
     for one, other in zip(found.rows, expected.rows, strict=True):
         assert (one.train_loss, one.val_loss, one.lr) == (other.train_loss, other.val_loss, other.lr)
+
+
+def test_the_scale_of_gradients_is_remembered(job_of, monkeypatch):
+    """It begins so high that the first steps overflow, and are skipped; not again after each resume."""
+    settings = {**SMALL, "epochs": 3, "save_seconds": 0, "batch_size": 2, "precision": "16-mixed", "lr": 0.01}
+    whole, job = job_of("whole", **settings), job_of("parts", **settings)
+    run(whole)
+    go_on = stop_after(monkeypatch, 5)
+    with pytest.raises(StoppedError):
+        run(job)
+    go_on()
+    run(job, resume=True)
+    scales = [torch.load(one.folder.state, weights_only=True)["arithmetic"]["scale"] for one in (whole, job)]
+    assert scales[0] == scales[1] < 2**16
+    assert same(weights(job), weights(whole))
+
+
+@pytest.mark.usefixtures("plain")
+def test_a_run_does_not_go_on_with_other_videos(job_of):
+    job = job_of(save_seconds=0)
+    run(job)
+    with pytest.raises(TrainingError, match="train 9 now, train 8, val 0 then") as caught:
+        run(replace(job, data="train 9"), resume=True)
+    assert "--out" in caught.value.next_step
+    run(job, resume=True)
 
 
 @pytest.mark.usefixtures("plain")

@@ -3,12 +3,16 @@
 import errno
 import json
 import os
+from pathlib import Path
 
 import pytest
 
+from kinema.core import atomic
 from kinema.core.claims import Claims, Owner
 from kinema.core.errors import TrainingError, UsageError
 from kinema.core.progress import Silent
+from kinema.evaluation import examine as examine_module
+from kinema.training import config as config_module
 from kinema.training import experiment
 from kinema.training.recipe import make_config
 from kinema.training.request import resume
@@ -60,6 +64,26 @@ def test_what_is_being_trained_is_not_resumed_beside_it(config, folder, kinema_c
     assert resume(folder.path, {}).test is not None
 
 
+@pytest.mark.parametrize("repeated", [False, True])
+def test_what_another_finished_while_it_was_waited_for_is_not_written_over(config, folder, monkeypatch, repeated):
+    take, before = Claims.claim_from_silent, []
+
+    def wait(claims, name, **options):
+        with monkeypatch.context() as patch:
+            patch.setattr(Claims, "claim_from_silent", take)
+            experiment.train(config, folder.path)
+        before.append(folder.state.read_bytes())
+        return take(claims, name, **options)
+
+    monkeypatch.setattr(Claims, "claim_from_silent", wait)
+    if repeated:
+        assert experiment.train(config, folder.path, repeated=True).test is not None
+    else:
+        with pytest.raises(UsageError, match="holds a run already"):
+            experiment.train(config, folder.path)
+    assert [folder.state.read_bytes()] == before
+
+
 def test_what_a_dead_process_held_is_gone_on_with(config, folder):
     held_by(folder, started="1")
     held_by(folder, started="1")
@@ -102,6 +126,25 @@ def test_a_process_that_was_superseded_writes_nothing_more(folder, fold):
             written.config.write_text("mine")
     assert not written.config.exists()
     assert (folder.path / ".owner.2").exists()
+
+
+@pytest.mark.parametrize("place", ["config.yaml", "metrics.json"])
+def test_a_full_disk_before_and_after_training_is_told_of(grouped, folder, monkeypatch, place):
+    settings = make_config(SETTINGS, {"data": str(grouped), "folds": 2})
+    experiment.train(settings, folder.path)
+    replacing = atomic.replacing
+
+    def full(path):
+        if Path(path) == folder.path / place:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return replacing(path)
+
+    for user in (config_module, examine_module):
+        monkeypatch.setattr(user, "replacing", full)
+    with pytest.raises(TrainingError, match=r"cannot write into .*: No space left on device"):
+        resume(folder.path, {})
+    monkeypatch.undo()
+    resume(folder.path, {})
 
 
 def test_a_folder_that_cannot_be_written_to_is_named(folder, monkeypatch):

@@ -7,7 +7,7 @@ import torch
 from commands import start, wait_for_epoch
 from safetensors.torch import load_file
 
-from kinema.core.errors import UsageError
+from kinema.core.errors import TrainingError, UsageError
 from kinema.training.experiment import train
 from kinema.training.recipe import make_config
 from kinema.training.request import resume
@@ -64,6 +64,17 @@ def test_a_finished_run_resumes_to_itself(tiny_clips, uninterrupted, tmp_path):
     train(make_config({"data": tiny_clips, **SETTINGS}), out)
     resume(out, {"model": "resnet3d_10"})
     assert identical(load_file(out / "last.safetensors"), uninterrupted)
+
+
+def test_a_run_is_not_resumed_on_videos_that_came_or_went(grouped, tmp_path):
+    out, settings = tmp_path / "run", {**SETTINGS, "epochs": 1, "size": 16}
+    train(make_config({"data": grouped, **settings}), out)
+    rows = grouped.read_text().splitlines()
+    grouped.write_text("\n".join(rows[:-1]))
+    with pytest.raises(TrainingError, match=r"not the one that the run was begun with: train \d+, val \d+, test \d+"):
+        resume(out, {})
+    grouped.write_text("\n".join([rows[0], *reversed(rows[1:])]))
+    resume(out, {})
 
 
 def test_another_seed_gives_other_weights(tiny_clips, uninterrupted, tmp_path):

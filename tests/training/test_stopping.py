@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from small_runs import run, run_whole_and_parted, same, table, validating, weights
+from small_runs import SMALL, run, run_whole_and_parted, same, table, validating, weights
 
 from kinema.core.errors import UsageError
 from kinema.core.progress import Silent
@@ -100,6 +100,15 @@ def test_there_must_be_something_to_watch(settings):
 def test_what_is_watched_must_be_there(job_of):
     with pytest.raises(UsageError, match="early_stopping 2, but there are no validation videos"):
         run(job_of(early_stopping=2, epochs=5))
+    with pytest.raises(UsageError, match="schedule 'plateau', but there are no validation videos"):
+        run(job_of("other", schedule="plateau", epochs=5))
+
+
+def test_a_run_is_not_over_before_all_of_the_network_is_trained(job_of):
+    settings = {**SMALL, "total_steps": 4, "batch_size": 2}  # an epoch has four
+    with pytest.raises(UsageError, match="head_epochs 1, but total_steps 4 are 1 epochs"):
+        run(job_of(head_epochs=1, **settings))
+    run(job_of("longer", head_epochs=1, **{**settings, "total_steps": 5}))
 
 
 def test_a_run_says_in_a_line_how_it_ended_and_where_its_weights_lie():

@@ -130,6 +130,17 @@ def test_a_run_that_was_stopped_is_shown_as_such(about):
     assert tracker.runs["run-1"]["end"] == [({}, False)]
 
 
+def test_a_run_that_was_stopped_after_its_last_epoch_has_its_figures_once_it_goes_on(about):
+    tracker, said = Notebook(), Lines()
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(tracker, about)
+    follow(tracker, about, [], figures={"test_video_top1_accuracy": 0.75}, progress=said)
+    assert tracker.runs["run-1"]["end"][-1] == ({"test_video_top1_accuracy": 0.75}, True)
+    follow(tracker, about, [], figures={"test_video_top1_accuracy": 0.75})
+    assert len(tracker.runs["run-1"]["end"]) == 2
+    assert not said.lines
+
+
 def interrupted(tracker, about):
     with Tracking([tracker], about) as tracking:
         tracking.begin([])

@@ -113,7 +113,7 @@ def reckoned(plan):
     if fabric.is_global_zero:
         folder.begin()
     state = fit(
-        Job(config, FileMaterial(samples, card.labels, cache), (), card, cache, folder),
+        Job(config, FileMaterial(samples, card.labels, cache), (), card, cache, folder, "all of them"),
         fabric, resume=False, progress=Silent(),
     )  # fmt: skip
     return {"rows": [row.train_loss for row in state.rows]}

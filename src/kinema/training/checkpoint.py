@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning_fabric.plugins import Precision
 
 from kinema.core.atomic import replacing
 from kinema.core.errors import TrainingError
@@ -64,6 +65,8 @@ class RunState:
         correct: clips right in the running epoch.
         clips: clips seen in the running epoch.
         seconds: time trained in the running epoch.
+        trained_seconds: time trained in finished epochs, over all calls.
+        data: what is learnt from and tested on, in words and a fingerprint.
         best: value that chose best.safetensors, by order of importance; empty before the first.
         plateau: factor, best loss and epochs waited of the plateau schedule.
         rows: finished epochs.
@@ -75,6 +78,8 @@ class RunState:
     correct: int = 0
     clips: int = 0
     seconds: float = 0.0
+    trained_seconds: float = 0.0
+    data: str = ""
     best: tuple[float, ...] = ()
     plateau: dict[str, float] = field(default_factory=dict)
     rows: list[EpochRow] = field(default_factory=list)
@@ -82,6 +87,7 @@ class RunState:
     def finish_epoch(self, row: EpochRow) -> None:
         """Close the running epoch with its row."""
         self.rows.append(row)
+        self.trained_seconds += self.seconds
         self.epoch += 1
         self.step = self.correct = self.clips = 0
         self.loss_sum = self.seconds = 0.0
@@ -114,14 +120,16 @@ def save_state(
     model: torch.nn.Module,
     optimizer: torch.optim.Optimizer,
     average: WeightAverage | None = None,
+    arithmetic: Precision | None = None,
 ) -> None:
-    """Write everything to `path`, whole or not at all."""
+    """Write everything to `path`, whole or not at all; of `arithmetic` the scale of gradients, where it has one."""
     content = {
         "state": {f.name: getattr(state, f.name) for f in fields(state) if f.name != "rows"},
         "rows": [asdict(row) for row in state.rows],
         "model": model.state_dict(),
         "optimizer": optimizer.state_dict(),
         "average": average.remember() if average else None,
+        "arithmetic": arithmetic.state_dict() if arithmetic else {},
     }
     # Through a file of Python's, an error of the disk is the cause of what torch raises, which does not name it.
     with replacing(path) as beside, beside.open("wb") as file:
@@ -129,9 +137,13 @@ def save_state(
 
 
 def load_state(
-    path: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer, average: WeightAverage | None = None
+    path: Path,
+    model: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    average: WeightAverage | None = None,
+    arithmetic: Precision | None = None,
 ) -> RunState:
-    """Put model, optimizer and average where `save_state` found them.
+    """Put model, optimizer, average and arithmetic where `save_state` found them.
 
     Raises:
         TrainingError: no such file, a damaged one, or one of another network or version.
@@ -143,6 +155,8 @@ def load_state(
         optimizer.load_state_dict(content["optimizer"])
         if average is not None:
             average.restore(content["average"])
+        if arithmetic is not None:
+            arithmetic.load_state_dict(content["arithmetic"])
         return RunState(**content["state"], rows=[EpochRow(**row) for row in content["rows"]])
     except FileNotFoundError as error:
         raise TrainingError(

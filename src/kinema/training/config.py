@@ -214,6 +214,7 @@ class TrainConfig(BaseModel):
             ("train_short_side below size", (self.train_short_side or self.size) < self.size),
             ("short_side below size", self.short_side is not None and self.short_side < self.size),
             ("corner_scales are above 0 and at most 1", not all(0 < scale <= 1 for scale in self.corner_scales)),
+            ("crop_ratio is a rising pair above 0", not 0 < self.crop_ratio[0] <= self.crop_ratio[1]),
             ("crop_scale is a rising pair in (0, 1]", not 0 < self.crop_scale[0] <= self.crop_scale[1] <= 1),
         ]
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
+import json
 import os
 import time
 from contextlib import ExitStack
@@ -47,6 +49,9 @@ from kinema.training.trackers import require_trackers, tracking_of
 from kinema.training.tracking import Tracking, estimates_of
 
 __all__ = ["Outcome", "require_network", "train", "weights_address"]
+
+
+_TRAINED = "seconds of training, without validation and test"
 
 
 @dataclass(frozen=True)
@@ -122,14 +127,21 @@ def train(
                 if not resumed:
                     folder.begin()
                 stack.enter_context(folder.owned(shown))
+                # Another may have begun a run there, and ended it, before this process owned the folder.
+                if repeated:
+                    resumed = folder.config.exists()
+                elif not resumed:
+                    folder.begin()
             source = planned.read(shown)
+        resumed = fabric.broadcast(resumed)
         if fabric.is_global_zero:
             found = {
                 "data": address_of(config.data),
                 "data_sha256": planned.sha256,
                 "weights": weights_address(asked.weights),
             }
-            config.model_copy(update=found).write(folder.config)
+            with folder.writing():
+                config.model_copy(update=found).write(folder.config)
         if fabric.world_size > 1:
             shown.log(describe_group(fabric, config))
             require_same(fabric, "the data set", source.fingerprint, next_step="give every machine the same data")
@@ -149,6 +161,7 @@ class _Result:
 
     test: Examination | None
     course: Run
+    trained_seconds: float
 
 
 @dataclass(frozen=True)
@@ -162,7 +175,6 @@ class _Bench:
 
     def run(self, division: Division, folder: RunFolder, *, resumed: bool) -> _Result:
         """Train on one division, test what came of it, write the folder's closing files."""
-        began = time.perf_counter()
         job = Job(
             config=self.config,
             train=division.train,
@@ -170,10 +182,11 @@ class _Bench:
             card=self.card(division),
             videos=self.source.videos,
             folder=folder,
+            data=self._identity(division),
         )
         with self.tracking(folder) as tracking:
             state = fit(job, self.fabric, resume=resumed, progress=self.progress, tracking=tracking)
-            result = self._closing(division, folder, state, began)
+            result = self._closing(division, folder, state)
             if result.test is not None:
                 levels = [result.test.video.to_json(), result.test.clip.to_json()]
                 tracking.conclude(estimates_of("test" if division.test else "val", levels))
@@ -183,29 +196,40 @@ class _Bench:
         """What shows the run in `folder` besides its files; the first process speaks for all."""
         return tracking_of(self.config, folder, self.progress) if self.fabric.is_global_zero else Tracking()
 
-    def _closing(self, division: Division, folder: RunFolder, state: RunState, began: float) -> _Result:
+    def _identity(self, division: Division) -> str:
+        """What a run is resumed on: how many videos are in which part, and which those are."""
+        parts = {"train": sum(division.train.counts), "val": len(division.val), "test": len(division.test)}
+        which = [
+            division.record["fingerprint"],
+            division.record["manifest_fingerprint"],
+            sorted(file.path for file in self.source.broken),
+        ]
+        mark = hashlib.sha256(json.dumps(which).encode()).hexdigest()[:16]
+        return f"{', '.join(f'{name} {count}' for name, count in parts.items())} ({mark})"
+
+    def _closing(self, division: Division, folder: RunFolder, state: RunState) -> _Result:
         """Test what a training left, and write the folder's closing files."""
         name = "" if division.fold is None else f"fold {division.fold + 1}"
         course = as_run(name or folder.path.name, state.rows)
         if not (division.test or division.val):
-            return _Result(None, course)
+            return _Result(None, course, state.trained_seconds)
         test = self._examine(division, folder)
         if not self.fabric.is_global_zero:
-            return _Result(None, course)
+            return _Result(None, course, state.trained_seconds)
         card = self.card(division)
         predictor = folder.trained(self.config.device)
         metrics = tuple(
             {"protocol": f"{test.protocol.split}; {test.protocol.views}", **m.to_json()}
             for m in (test.video, test.clip)
         )
-        facts = [Fact("training seconds", f"{time.perf_counter() - began:.0f}")]
+        facts = [Fact(_TRAINED, f"{state.trained_seconds:.0f}")]
         if ended_early(self.config, state.rows):
             facts.append(Fact("early stopping", describe_end(self.config, state.rows)))
         title = f"{self.title}, {name}" if name else self.title
         with folder.writing():
             save_weights(folder.best, predictor.model, replace(card, metrics=metrics))
             write_examination(folder.path, test, report_of(title, test, card, runs=(course,), facts=tuple(facts)))
-        return _Result(test, course)
+        return _Result(test, course, state.trained_seconds)
 
     @property
     def title(self) -> str:
@@ -267,7 +291,7 @@ class _Bench:
 def _cross_validate(bench: _Bench, folder: RunFolder, *, resumed: bool, began: float) -> Outcome:
     """Each fold held out once, all answers pooled."""
     source, divisions = bench.source, bench.source.divisions
-    tests, courses, weights = [], [], []
+    tests, courses, weights, trained = [], [], [], 0.0
     for number, division in enumerate(divisions, start=1):
         one = folder.fold(number)
         bench.progress.log(
@@ -277,6 +301,7 @@ def _cross_validate(bench: _Bench, folder: RunFolder, *, resumed: bool, began: f
         if result.test is not None:
             tests.append(result.test)
         courses.append(result.course)
+        trained += result.trained_seconds
         weights.append(one.best)
     if not bench.fabric.is_global_zero:
         return Outcome(folder.path, tuple(weights), None, folder.report, tuple(courses), 0.0, main=False)
@@ -292,9 +317,10 @@ def _cross_validate(bench: _Bench, folder: RunFolder, *, resumed: bool, began: f
     seconds = time.perf_counter() - began
     card = bench.card(divisions[0])
     title = f"{bench.title}, {len(divisions)} folds"
-    facts = (Fact("training seconds, all folds", f"{seconds:.0f}"),)
+    facts = (Fact(f"{_TRAINED}, all folds", f"{trained:.0f}"),)
     report = report_of(title, pooled, card, runs=tuple(courses), facts=facts)
-    write_examination(folder.path, pooled, report)
+    with folder.writing():
+        write_examination(folder.path, pooled, report)
     return Outcome(folder.path, tuple(weights), pooled, folder.report, tuple(courses), seconds)
 
 

@@ -17,7 +17,7 @@ import torch
 from lightning_fabric import Fabric
 from torch.utils.tensorboard import SummaryWriter
 
-from kinema.core.errors import DataError, TrainingError
+from kinema.core.errors import DataError, MediaError, TrainingError
 from kinema.core.progress import Progress, Task
 from kinema.core.seeds import stream
 from kinema.datasets.loader import Batch
@@ -53,11 +53,12 @@ def fit(job: Job, fabric: Fabric, *, resume: bool, progress: Progress, tracking:
         KeyboardInterrupt: Ctrl-C; the state is saved and can be resumed.
     """
     parts = set_up(job, fabric, progress)
-    state = RunState()
+    state = RunState(data=job.data)
     if resume and parts.team.first:
         job.folder.clear_leftovers()
     if resume and job.folder.state.exists():
-        state = load_state(job.folder.state, parts.network, parts.optimizer, parts.average)
+        state = load_state(job.folder.state, parts.network, parts.optimizer, parts.average, parts.arithmetic)
+        _require_same_data(state, job)
         parts.plateau.restore(state.plateau)
         progress.log(f"resumed after {state.epoch} epochs and {state.step} steps")
     elif resume:
@@ -84,6 +85,16 @@ def fit(job: Job, fabric: Fabric, *, resume: bool, progress: Progress, tracking:
                 _stop(job, progress)
     progress.log(describe_close(job.config, state.rows, job.folder.best))
     return state
+
+
+def _require_same_data(state: RunState, job: Job) -> None:
+    """Refuse to go on where other videos would train, validate or test, of which some were trained on before."""
+    if state.data != job.data:
+        raise TrainingError(
+            f"the data set is not the one that the run was begun with: {job.data} now, {state.data} then",
+            allowed="the same videos with the same labels in the same parts, and the same of them unreadable",
+            next_step="bring them back, or begin a new run with another --out",
+        )
 
 
 def _over(parts: Parts, state: RunState) -> bool:
@@ -199,7 +210,7 @@ def _write(job: Job, parts: Parts, state: RunState, board: SummaryWriter | None,
 def _save(job: Job, parts: Parts, state: RunState, *, now: bool) -> None:
     """The state, where one is due or wanted `now`."""
     if now or parts.clock.due:
-        save_state(job.folder.state, state, parts.network, parts.optimizer, parts.average)
+        save_state(job.folder.state, state, parts.network, parts.optimizer, parts.average, parts.arithmetic)
         parts.clock.restart()
 
 
@@ -221,7 +232,7 @@ def _told_how_to_go_on(job: Job, progress: Progress) -> Iterator[None]:
     """Where clips cannot be read any more, such as from a server that is down: the run is as good as stopped."""
     try:
         yield
-    except DataError:
+    except (DataError, MediaError):
         _tell_how_to_go_on(job, progress)
         raise
     except RuntimeError as error:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins import Precision
 
 from kinema.core.labels import LabelMap
 from kinema.core.progress import Progress
@@ -32,7 +33,7 @@ from kinema.training.precision import arithmetic
 from kinema.training.run import RunFolder
 from kinema.training.schedule import Plateau, Timetable
 from kinema.training.step import Objective, class_weights
-from kinema.training.stopping import require_watched
+from kinema.training.stopping import require_epochs, require_watched
 from kinema.training.team import TrainingTeam
 from kinema.transforms.portion import Portion
 from kinema.transforms.presets import AugmentSpec, TrainTransform
@@ -51,6 +52,7 @@ class Job:
         card: what the weights will say about themselves, metrics aside.
         videos: opens those of `val`.
         folder: the run folder.
+        data: what is learnt from and tested on, in words and a fingerprint: what a run is resumed on.
     """
 
     config: TrainConfig
@@ -59,6 +61,7 @@ class Job:
     card: ModelCard
     videos: VideoShelf
     folder: RunFolder
+    data: str
 
     @property
     def labels(self) -> LabelMap:
@@ -102,6 +105,11 @@ class Parts:
     def team(self) -> TrainingTeam:
         """The processes that train together."""
         return TrainingTeam(self.fabric)
+
+    @property
+    def arithmetic(self) -> Precision:
+        """What computes at the run's precision."""
+        return self.fabric.strategy.precision
 
     def portion(self, number: int) -> Portion:
         """Which clips of a step its micro-batch `number` has on this process."""
@@ -152,7 +160,7 @@ def set_up(job: Job, fabric: Fabric, progress: Progress) -> Parts:
     transform = TrainTransform(spec, _augmentation(config))
     weights = class_weights(job.train.counts).to(device) if config.class_weights == "balanced" else None
     seat = Seat(fabric.global_rank, fabric.world_size, pin_memory=device.type == "cuda")
-    return Parts(
+    parts = Parts(
         config=config,
         fabric=fabric,
         network=network,
@@ -166,6 +174,8 @@ def set_up(job: Job, fabric: Fabric, progress: Progress) -> Parts:
         clock=SaveClock(config.save_seconds),
         average=WeightAverage(network, optimizer, config.ema) if config.ema else None,
     )
+    require_epochs(config, parts.timetable.epochs)
+    return parts
 
 
 def _augmentation(config: TrainConfig) -> AugmentSpec:

@@ -189,7 +189,7 @@ def _kind(annotation: Any) -> str:
     if origin is Literal:
         return ", ".join(map(str, inner))
     if origin is tuple:
-        shown = "numbers" if inner[0] is float else "integers"
+        shown = {float: "numbers", int: "integers"}.get(inner[0]) or f"any of {_kind(inner[0])}"
         return f"list of {shown}" if inner[-1] is Ellipsis else f"list of {len(inner)} {shown}"
     if origin is dict:
         return "names and values"

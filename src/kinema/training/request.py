@@ -14,7 +14,14 @@ from kinema.models.weights import read_card
 from kinema.training.config import TrainConfig
 from kinema.training.experiment import Outcome, train, weights_address
 from kinema.training.processes import is_first
-from kinema.training.recipe import DEFAULT_RECIPE, load_recipe, make_config, parse_assignments, settings_of
+from kinema.training.recipe import (
+    ALTERNATIVES,
+    DEFAULT_RECIPE,
+    load_recipe,
+    make_config,
+    parse_assignments,
+    settings_of,
+)
 from kinema.training.run import RunFolder
 from kinema.training.source import address_of, name_of
 
@@ -55,10 +62,18 @@ def begin(
                 allowed="each setting once",
                 next_step="leave one of them out",
             )
+    given = {**assigned, **settings}
+    for one, other in ALTERNATIVES:
+        if given.get(one) is not None and given.get(other) is not None:
+            raise UsageError(
+                f"{one} {given[one]} and {other} {given[other]} say the same thing in two ways",
+                allowed="one of them",
+                next_step="leave out the other",
+            )
     named = {"model", "weights"} & {*assigned, *settings}
     if recipe is None and not named:
         recipe = Path(DEFAULT_RECIPE)
-    layers = [load_recipe(recipe) if recipe else {}, assigned, dict(settings)]
+    layers = [load_recipe(recipe) if recipe else {}, given]
     weights = next((layer["weights"] for layer in reversed(layers) if layer.get("weights")), None)
     if weights is not None and not any("model" in layer for layer in layers):
         layers.insert(0, settings_of(read_card(weights_path(weights, progress=progress))))

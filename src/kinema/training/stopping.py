@@ -10,7 +10,7 @@ from kinema.datasets.sample import Sample
 from kinema.training.checkpoint import EpochRow
 from kinema.training.config import TrainConfig
 
-__all__ = ["best_epoch", "describe_close", "describe_end", "ended_early", "require_watched"]
+__all__ = ["best_epoch", "describe_close", "describe_end", "ended_early", "require_epochs", "require_watched"]
 
 
 def best_epoch(rows: Sequence[EpochRow]) -> int:
@@ -30,16 +30,36 @@ def ended_early(config: TrainConfig, rows: Sequence[EpochRow]) -> bool:
 
 
 def require_watched(config: TrainConfig, val: Sequence[Sample]) -> None:
-    """Refuse to end a run for its validation where no video validates, such as where all that did are broken.
+    """Refuse to follow a validation where no video validates, such as where all that did are broken.
 
     Raises:
         UsageError: so it is.
     """
-    if config.early_stopping and not val:
+    if val:
+        return
+    for follows, follower in (
+        (config.early_stopping > 0, f"early_stopping {config.early_stopping}"),
+        (config.schedule == "plateau", "schedule 'plateau'"),
+    ):
+        if follows:
+            raise UsageError(
+                f"{follower}, but there are no validation videos",
+                allowed="validation videos, which tell when the network gets no better",
+                next_step="add some, or leave it out",
+            )
+
+
+def require_epochs(config: TrainConfig, epochs: int) -> None:
+    """Refuse a run of `epochs` in which the head is trained alone to the end.
+
+    Raises:
+        UsageError: so it is.
+    """
+    if config.head_epochs >= epochs:
         raise UsageError(
-            f"early_stopping {config.early_stopping}, but there are no validation videos",
-            allowed="validation videos, which tell when the network gets no better",
-            next_step="add some, or leave out early_stopping",
+            f"head_epochs {config.head_epochs}, but total_steps {config.total_steps} are {epochs} epochs",
+            allowed="fewer head_epochs than epochs, so that the rest of the network is trained, too",
+            next_step="give fewer head_epochs or more total_steps; or train the head alone with --train-from",
         )
 
 

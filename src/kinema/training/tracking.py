@@ -188,6 +188,7 @@ class _Courier:
         self._record = record
         self._tell = tell
         self._open = False
+        self._closed = False
         self._noted = _Noted()
         self._backlog: deque[EpochRow] = deque()
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
@@ -241,7 +242,7 @@ class _Courier:
             self._thread.join()
         tell, self._tell = self._tell, lambda _: None  # a thread that is left to itself has nothing more to say
         lost = f"{len(self._backlog)} epochs" if self._backlog else "the end of the run"
-        if self._backlog or not self._noted.concluded:
+        if self._backlog or not (self._closed or self._noted.concluded):
             tell(
                 f"{self._tracker.name} has not taken {lost} ({self._reason or 'it does not answer'}); all epochs are "
                 f"in metrics.csv, and are sent when the run is resumed: kinema train --resume {self._about.run}"
@@ -270,8 +271,8 @@ class _Courier:
     def _conclude(self, figures: Mapping[str, float], *, ended: bool) -> None:
         self._ensure_open()
         self._tracker.conclude(figures, ended=ended)
-        self._open = False
-        self._note(concluded=True)
+        self._open, self._closed = False, True
+        self._note(concluded=ended)  # of a run that was stopped, the end is still to come
 
     def _ensure_open(self) -> None:
         if not self._open:
