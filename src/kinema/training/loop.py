@@ -71,7 +71,7 @@ def fit(job: Job, fabric: Fabric, *, resume: bool, progress: Progress, tracking:
     with parts.team.together():
         tracking.begin(state.rows)
     board = job.folder.tensorboard(state.epoch) if fabric.is_global_zero else nullcontext()
-    with StopRequest() as stop, board as scalars, _told_how_to_go_on(job, progress):
+    with StopRequest() as stop, _told_how_to_go_on(job, progress), board as scalars:
         while not _over(parts, state):
             _train_epoch(job, parts, state, progress, stop)
             with parts.as_kept():
@@ -235,11 +235,12 @@ def _told_how_to_go_on(job: Job, progress: Progress) -> Iterator[None]:
     except (DataError, MediaError):
         _tell_how_to_go_on(job, progress)
         raise
-    except RuntimeError as error:
-        if not is_lost_reader(error):
+    except (RuntimeError, ConnectionError, EOFError) as error:
+        # A process that dies while it hands a batch over is first seen as a connection that ends.
+        if isinstance(error, RuntimeError) and not is_lost_reader(error):
             raise
         raise TrainingError(
-            f"a process that reads clips has ended: {str(error).partition(chr(10))[0]}",
+            f"a process that reads clips has ended: {str(error).partition(chr(10))[0] or type(error).__name__}",
             allowed="readers that live as long as the run; the system kills them where memory runs out",
             next_step=f"see that there is memory, then go on with: kinema train --resume {job.folder.whole.path}",
         ) from error

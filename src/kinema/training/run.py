@@ -242,7 +242,7 @@ class RunFolder:
 
 def is_lost_reader(error: BaseException) -> bool:
     """Whether torch says that a process which reads clips was killed; it interrupts whatever is going on then."""
-    return isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker (pid")
+    return isinstance(error, RuntimeError) and "DataLoader worker (pid" in str(error)
 
 
 def _reason(error: BaseException) -> str:
