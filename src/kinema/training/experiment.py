@@ -120,18 +120,9 @@ def train(
     fabric = connect(config)
     shown = progress if progress and fabric.is_global_zero else Silent()
     with group_errors(fabric), ExitStack() as stack:
-        if repeated:
-            resumed = fabric.broadcast(folder.config.exists())  # as the first process finds it, before it writes there
         with fabric.rank_zero_first():
             if fabric.is_global_zero:
-                if not resumed:
-                    folder.begin()
-                stack.enter_context(folder.owned(shown))
-                # Another may have begun a run there, and ended it, before this process owned the folder.
-                if repeated:
-                    resumed = folder.config.exists()
-                elif not resumed:
-                    folder.begin()
+                resumed = _enter(folder, stack, shown, resumed=resumed, repeated=repeated)
             source = planned.read(shown)
         resumed = fabric.broadcast(resumed)
         if fabric.is_global_zero:
@@ -153,6 +144,19 @@ def train(
     report = None if result.test is None else folder.report
     seconds = time.perf_counter() - began
     return Outcome(out, (folder.best,), result.test, report, (result.course,), seconds, main=fabric.is_global_zero)
+
+
+def _enter(folder: RunFolder, stack: ExitStack, progress: Progress, *, resumed: bool, repeated: bool) -> bool:
+    """Own the folder until `stack` is left; whether the run in it is resumed."""
+    if not (resumed or (repeated and folder.config.exists())):
+        folder.begin()
+    stack.enter_context(folder.owned(progress))
+    # Another may have begun a run there, and ended it, before this process owned the folder.
+    if repeated:
+        return folder.config.exists()
+    if not resumed:
+        folder.begin()
+    return resumed
 
 
 @dataclass(frozen=True)

@@ -63,13 +63,7 @@ def begin(
                 next_step="leave one of them out",
             )
     given = {**assigned, **settings}
-    for one, other in ALTERNATIVES:
-        if given.get(one) is not None and given.get(other) is not None:
-            raise UsageError(
-                f"{one} {given[one]} and {other} {given[other]} say the same thing in two ways",
-                allowed="one of them",
-                next_step="leave out the other",
-            )
+    _require_one_way(given)
     named = {"model", "weights"} & {*assigned, *settings}
     if recipe is None and not named:
         recipe = Path(DEFAULT_RECIPE)
@@ -112,6 +106,16 @@ def resume(folder: Path, others: Mapping[str, Any], *, progress: Progress | None
                 next_step="leave it out, or start a new run with --out",
             )
     return train(config, folder, resumed=True, progress=progress)
+
+
+def _require_one_way(given: Mapping[str, Any]) -> None:
+    for one, other in ALTERNATIVES:
+        if given.get(one) is not None and given.get(other) is not None:
+            raise UsageError(
+                f"{one} {given[one]} and {other} {given[other]} say the same thing in two ways",
+                allowed="one of them",
+                next_step="leave out the other",
+            )
 
 
 def _as_begun(config: TrainConfig, folder: Path) -> TrainConfig:
