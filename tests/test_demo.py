@@ -34,6 +34,32 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path):
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
 
 
+def test_folders_of_a_demo_are_known_by_its_marker_and_not_by_their_names(tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "mine.mp4").write_bytes(b"a film")
+    with pytest.raises(UsageError, match=f"{tmp_path} holds data, which no demo made"):
+        demo._clear(tmp_path)
+    assert (tmp_path / "data" / "mine.mp4").read_bytes() == b"a film"
+
+
+def test_what_links_lead_to_is_left_alone(tmp_path):
+    (tmp_path / "films").mkdir()
+    (tmp_path / "films" / "mine.mp4").write_bytes(b"a film")
+    (tmp_path / "words").write_text("mine")
+    out = tmp_path / "demo"
+    demo._clear(out)
+    (out / "data").symlink_to(tmp_path / "films")
+    (out / "run").mkdir()
+    demo._clear(out)
+    assert [entry.name for entry in out.iterdir()] == [".kinema-demo"]
+    assert (tmp_path / "films" / "mine.mp4").read_bytes() == b"a film"
+    (out / ".kinema-demo").unlink()
+    (out / ".kinema-demo").symlink_to(tmp_path / "words")
+    with pytest.raises(UsageError, match=r"\.kinema-demo"):
+        demo._clear(out)
+    assert (tmp_path / "words").read_text() == "mine"
+
+
 def test_the_whole_road_in_small(tmp_path, monkeypatch):
     """Every step of the demo on a handful of clips: it runs, says what it measured, and can run again."""
     monkeypatch.setattr(demo, "_SCENES", 6)

@@ -38,6 +38,7 @@ __all__ = ["DemoResult", "run"]
 
 _ABNORMAL = "selfharm"
 _PARTS = ("data", "run", "untrimmed", "report.html")
+_MARKER = ".kinema-demo"  # the first file that a demo writes: only beside it anything is removed
 _SCENES = 96  # of which 60 train: rooms and people must vary more than clips
 _RULE = EventRule(enter=0.6, leave=0.4, min_duration_seconds=1.0, merge_gap_seconds=1.0)
 _HOP_FRAMES = 4
@@ -103,20 +104,24 @@ def run(out: Path, *, seed: int = 0, progress: Progress | None = None) -> DemoRe
 
 
 def _clear(out: Path) -> None:
-    """Remove what a demo makes; refuse a folder that holds anything else."""
-    strangers = [entry.name for entry in out.iterdir() if entry.name not in _PARTS] if out.is_dir() else []
-    if strangers or (out.exists() and not out.is_dir()):
+    """Make the folder of a demo, or empty that of an earlier one; refuse a folder that holds anything else."""
+    marker = out / _MARKER
+    made = (_MARKER, *_PARTS) if marker.is_file() and not marker.is_symlink() else ()
+    strangers = [entry.name for entry in out.iterdir() if entry.name not in made] if out.is_dir() else []
+    if strangers or (not out.is_dir() and (out.exists() or out.is_symlink())):
         raise UsageError(
             f"{out} holds {', '.join(sorted(strangers)[:3]) or 'no folder'}, which no demo made",
-            allowed="a new or empty folder, or one of an earlier demo",
+            allowed=f"a new or empty folder, or one of an earlier demo, known by its {_MARKER}",
             next_step="choose another --out",
         )
     for name in _PARTS:
         part = out / name
-        if part.is_dir():
+        if part.is_dir() and not part.is_symlink():  # what a link leads to is not the demo's
             shutil.rmtree(part)
         else:
             part.unlink(missing_ok=True)
+    out.mkdir(parents=True, exist_ok=True)
+    marker.write_text("The folder of a demo: the next one replaces what is here.\n", encoding="utf-8")
 
 
 def _config(manifest: Path, seed: int) -> TrainConfig:

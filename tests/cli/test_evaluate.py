@@ -73,6 +73,7 @@ def test_files_are_written_where_asked(kinema_command, best, tiny_clips, tmp_pat
     [
         (["--split", "tset"], 2, "did you mean 'test'"),
         (["--device", "gpu"], 2, "no device 'gpu'"),
+        (["--fusion", "bogus"], 2, "--fusion bogus without --fuse"),
         (["--stride", "9"], 2, "a hop from 1 to the window's 8 frames"),
         (["--stride", "0"], 2, "--stride"),
     ],

@@ -142,6 +142,30 @@ def test_a_video_that_cannot_be_read_does_not_keep_the_others(kinema_command, be
         assert len(records(ran)) == 2
 
 
+@pytest.mark.parametrize("missing", ["absent.mp4", "empty", "*.wmv"])
+def test_a_name_that_leads_nowhere_does_not_keep_the_others(kinema_command, best, clips, tmp_path, missing):
+    (tmp_path / "empty").mkdir()
+    ran = kinema_command("predict", best, clips[0], tmp_path / missing, clips[1], clips[0], "--json")
+    assert ran.code == 4
+    assert f"error: cannot read {tmp_path / missing}: " in ran.err
+    assert [record["source"] for record in records(ran)] == [str(path) for path in clips[:2]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--fusion", "bogus"], "--fusion bogus without --fuse"),
+        (["--raft-weights", "raft.pth"], "RAFT's weights raft.pth for "),
+        ([""], "a blank source"),
+    ],
+)
+def test_what_would_be_ignored_or_cannot_be_is_refused(kinema_command, best, clips, arguments, said):
+    ran = kinema_command("predict", best, clips[0], *arguments)
+    assert (ran.code, ran.out) == (2, "")
+    assert f"error: {said}" in ran.err
+    assert "allowed: " in ran.err
+
+
 def test_damage_is_told_beside_the_answer(kinema_command, best, damaged):
     ran = kinema_command("predict", best, damaged / "cut.mkv")
     assert ran.code == 0
@@ -159,7 +183,7 @@ def test_a_video_too_short_for_its_weights_does_not_keep_the_others(kinema_comma
     save_weights(tmp_path / "strict.safetensors", loaded.model, replace(loaded.card, input=spec))
     ran = kinema_command("predict", tmp_path / "strict.safetensors", tmp_path / "short.mp4", clips[0], "--json")
     assert ran.code == 3
-    assert "5 frames on the clip grid" in ran.err
+    assert f"error: {tmp_path / 'short.mp4'}: a video with 5 frames on the clip grid" in ran.err
     assert [record["source"] for record in records(ran)] == [str(clips[0])]
 
 

@@ -1,10 +1,13 @@
 """What goes to stdout and what to stderr, letter by letter."""
 
+import errno
 import io
 import json
 import os
 import re
+import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -57,6 +60,24 @@ def test_json_spells_out_what_stdout_cannot_hold(monkeypatch, encoding, name, wr
     write_json(name)
     assert sys.stdout.written == written
     assert json.loads(sys.stdout.written.decode(encoding)) == name
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no disk that is always full")
+@pytest.mark.parametrize("write", ["write_json", "stdout.print"])
+def test_a_full_disk_is_told_in_one_line(write):
+    program = f"""
+import sys
+from unittest.mock import patch
+from kinema.cli import app
+from kinema.cli.render import stdout, write_json
+with patch.object(app, "app", lambda: {write}("a result")):
+    app.main()
+"""
+    command = [sys.executable, "-c", program]
+    with Path("/dev/full").open("w") as full:
+        ran = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert ran.returncode == 1
+    assert ran.stderr == f"error: standard output cannot be written: {os.strerror(errno.ENOSPC)}\n"
 
 
 def test_errors_have_three_parts_on_stderr(capsys):

@@ -103,6 +103,20 @@ def test_mistakes_are_told_before_anything_is_written(kinema_command, study, cha
     assert not (study.parent / "studies").exists()
 
 
+@pytest.mark.parametrize("other", [["--dry-run"], ["--workers", 2]])
+def test_a_report_takes_no_other_orders(kinema_command, study, other):
+    ran = kinema_command("study", study.name, "--report", *other)
+    assert (ran.code, ran.out) == (2, "")
+    assert f"error: --report and {other[0]}\n" in ran.err
+
+
+@pytest.mark.parametrize("out", ["[a]x", "[/a]"])
+def test_the_folder_is_shown_as_it_is(kinema_command, study, out):
+    listed = kinema_command("study", study.name, "--dry-run", "--out", f"studies/{out}")
+    assert listed.code == 0
+    assert listed.out.endswith(f"finished in studies/{out}\n")
+
+
 def test_nothing_to_report_is_said(kinema_command, study):
     ran = kinema_command("study", study.name, "--report")
     assert ran.code == 2

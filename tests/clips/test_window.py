@@ -35,6 +35,18 @@ def test_windows_carry_their_seconds():
     assert last.end_seconds == pytest.approx(1.1)
 
 
+@pytest.mark.parametrize(
+    ("times", "expected"),
+    [
+        ((0.0, 0.5, 1.0), [(0, 0.25), (0.25, 0.5), (0.5, 0.75), (0.75, 1.0), (0.875, 1.5)]),  # slower than the grid
+        ((0.0, 0.25, 1.0), [(0, 0.25), (0.25, 0.5), (0.5, 0.75), (0.75, 1.0), (0.875, 1.75)]),  # a frame that is held
+    ],
+)
+def test_with_a_rate_windows_are_as_long_as_their_places_on_the_grid(times, expected):
+    found = windows(times, ClipSpec(frames=2, fps=8), hop_frames=2)
+    assert [(span.start_seconds, span.end_seconds) for span in found] == expected
+
+
 def test_a_short_video_is_one_looped_window():
     (only,) = windows((0.0, 0.5), ClipSpec(frames=4), hop_frames=2)
     assert only.indices == (0, 1, 0, 1)

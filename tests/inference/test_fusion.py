@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,10 +12,19 @@ from kinema.core.errors import MediaError, UsageError, WeightsError
 from kinema.core.labels import LabelMap
 from kinema.core.spec import FLOW_MEAN, FLOW_STD, ClipSpec, FlowSpec, InputSpec
 from kinema.inference.aggregate import video_probabilities
-from kinema.inference.fusion import FusedPredictor, class_order, fuse, require_fusion, side_by_side
+from kinema.inference.fusion import (
+    FusedPredictor,
+    choose_fusion,
+    class_order,
+    fuse,
+    load_together,
+    require_fusion,
+    side_by_side,
+)
 from kinema.inference.predictor import Predictor
 from kinema.models.two_stream import fuse as fuse_inside
-from kinema.models.weights import ModelCard
+from kinema.models.weights import ModelCard, save_weights
+from kinema.models.zoo import create_model
 from kinema.video.flow import FlowChoice, make_algorithm
 from kinema.video.flow_record import FlowRecipe
 from kinema.video.flow_writer import store_flow
@@ -108,6 +119,28 @@ def test_names_of_fusions():
     assert require_fusion("logits") == "logits"
     with pytest.raises(UsageError, match="did you mean 'probabilities'"):
         require_fusion("probability")
+
+
+def test_a_fusion_is_chosen_where_there_is_something_to_fuse():
+    assert choose_fusion(None, None) == choose_fusion(None, "b.safetensors") == "logits"
+    assert choose_fusion("probabilities", "b.safetensors") == "probabilities"
+    with pytest.raises(UsageError, match="--fusion logits without --fuse"):
+        choose_fusion("logits", None)
+
+
+def test_weights_of_raft_are_for_networks_of_its_flow(tmp_path):
+    paths = []
+    for name, spec in (("pictures", PICTURES), ("dis", MOTION), ("raft", replace(MOTION, flow=FlowSpec("raft")))):
+        options = {"widen_factor": 0.125}
+        card = ModelCard("resnet3d_10", options, spec.channels, LabelMap.unknown(2), spec, {})
+        paths.append(tmp_path / f"{name}.safetensors")
+        save_weights(paths[-1], create_model("resnet3d_10", 2, spec.channels, **options), card)
+    pictures, dis, raft = paths
+    for weights, beside in ((raft, None), (pictures, raft)):
+        load_together(weights, beside, device="cpu", raft_weights=tmp_path / "raft.pth")
+    for weights, beside in ((pictures, None), (pictures, dis)):
+        with pytest.raises(UsageError, match=r"raft\.pth for .*pictures\.safetensors"):
+            load_together(weights, beside, device="cpu", raft_weights=tmp_path / "raft.pth")
 
 
 @pytest.mark.parametrize("fusion", ["logits", "probabilities"])

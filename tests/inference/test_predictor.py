@@ -1,6 +1,8 @@
 """One road from a file to an answer: the same as evaluation's, whatever is batched, cut short or damaged."""
 
 from contextlib import contextmanager
+from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from kinema.datasets.manifest import read_manifest
 from kinema.evaluation.protocol import Views, score_videos
 from kinema.inference.aggregate import video_probabilities
 from kinema.inference.events import EventRule
+from kinema.inference.fusion import FusedPredictor
 from kinema.inference.predictor import Predictor, choose_device, load
 from kinema.models.weights import ModelCard
 from kinema.models.zoo import create_model
@@ -49,11 +52,22 @@ class Brightness(torch.nn.Module):
         return torch.stack([mean, -mean], dim=1)
 
 
-def by_brightness(labels=None):
+class Shrinking(Brightness):
+    """Nothing is left of fewer than 4 frames."""
+
+    def forward(self, clips):
+        return super().forward(torch.nn.functional.avg_pool3d(clips, (4, 1, 1)))
+
+
+RGB = InputSpec(ClipSpec(4), "rgb", 16, 16, "center", (0.5,) * 3, (0.5,) * 3)
+DIFFERENCE = InputSpec(ClipSpec(4), "difference", 16, 16, "center", (0.0,), (1.0,))
+
+
+def by_brightness(labels=None, network=None, spec=RGB):
     """A predictor that says how bright it is, for clips of 4 frames."""
-    spec = InputSpec(ClipSpec(4), "rgb", 16, 16, "center", (0.5,) * 3, (0.5,) * 3)
     labels = labels or LabelMap.of(["bright", "dark"])
-    return Predictor(Brightness(), ModelCard("resnet3d_10", {}, 3, labels, spec, {}), device="cpu")
+    card = ModelCard("resnet3d_10", {}, spec.channels, labels, spec, {})
+    return Predictor(network or Brightness(), card, device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +127,31 @@ def test_windows_are_as_long_and_as_far_apart_as_asked(flashes, window, hop, exp
 def test_windows_that_are_none_are_refused(flashes, asked):
     with pytest.raises(UsageError):
         by_brightness().predict(flashes, **asked)
+
+
+def test_a_video_with_a_held_frame_is_answered(tmp_path):
+    """Of 40 frames at 10 a second the tenth is held for 4 s, longer than a window lasts."""
+    predictor = by_brightness(spec=replace(RGB, clip=ClipSpec(16, fps=8)))
+    pts = [number if number < 10 else number + 39 for number in range(40)]
+    with VideoWriter(tmp_path / "held.mkv", fps=10, size=(32, 32), time_base=Fraction(1, 10)) as writer:
+        writer.write(np.full((40, 32, 32, 3), 20, np.uint8), pts=pts)
+    found = predictor.predict(tmp_path / "held.mkv")
+    assert [of(window) for window in found.windows[:-1]] == [(n, n + 2) for n in range(6)]
+    assert of(found.windows[-1]) == pytest.approx((5.875, 7.9))
+
+
+@pytest.mark.parametrize(
+    ("predictor", "frames", "said"),
+    [
+        (by_brightness(network=Shrinking()), 3, "windows of 3 frames for resnet3d_10: "),
+        (by_brightness(spec=DIFFERENCE), 1, "differences of a clip of one frame"),
+    ],
+)
+def test_a_window_that_the_network_cannot_take_is_refused_before_anything_is_read(predictor, frames, said):
+    fused = FusedPredictor(by_brightness(), predictor)
+    for each in (predictor, fused):
+        with pytest.raises(UsageError, match=said):
+            each.predict("absent.mp4", window_frames=frames)
 
 
 def test_scores_follow_what_is_seen(flashes):
@@ -307,3 +346,10 @@ def test_one_thread_converts_where_there_are_cores_for_it(predictor, video, monk
     monkeypatch.setattr(VideoFile, "__init__", listening)
     assert predictor.predict(video) == plain
     assert asked == [threads]
+
+
+def test_layers_that_were_never_trained_are_told(flashes):
+    predictor = by_brightness()
+    predictor.card = replace(predictor.card, provenance={"fresh_tensors": ["fc.weight"]})
+    (warning,) = predictor.predict(flashes).warnings
+    assert warning.startswith("fc.weight had no values when the weights were converted")

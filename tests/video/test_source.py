@@ -73,6 +73,13 @@ def test_nothing_named():
         expand([])
 
 
+@pytest.mark.parametrize("blank", ["", " "])
+@pytest.mark.usefixtures("tree")
+def test_a_blank_name_is_not_the_current_folder(blank):
+    with pytest.raises(UsageError, match="a blank source"):
+        expand(["a b.mp4", blank])
+
+
 @pytest.mark.parametrize(("stored", "typed"), [("NFD", "NFC"), ("NFC", "NFD")])
 def test_names_are_found_however_their_letters_are_composed(tmp_path, made_video, stored, typed):
     name = "폭력 é.mp4"

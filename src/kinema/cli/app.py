@@ -1,7 +1,8 @@
 """The command `kinema`: gathers the commands and turns errors into words and exit codes.
 
-Exit codes: 0 done; 1 kinema's own fault; 2 wrong usage; 3 data that cannot be used; 4 video that
-cannot be read; 5 weights that cannot be used; 6 training that cannot go on; 130 stopped by Ctrl-C.
+Exit codes: 0 done; 1 kinema's own fault, or a standard output that cannot be written; 2 wrong usage; 3 data
+that cannot be used; 4 video that cannot be read; 5 weights that cannot be used; 6 training that cannot go on;
+130 stopped by Ctrl-C.
 """
 
 from __future__ import annotations

@@ -14,6 +14,8 @@ __all__ = ["evaluate"]
 
 _FUSE_HELP = "Weights of a second network, such as one of flow, whose answers are joined with these."
 
+_FUSION_HELP = "How --fuse joins them: logits (their sum) or probabilities. [logits]"
+
 _DATA_HELP = "Folder of class folders, manifest, or packed data (its folder, index.json or URL)."
 
 
@@ -27,7 +29,7 @@ def evaluate(
     ] = False,
     skip_broken: Annotated[bool, typer.Option("--skip-broken", help="Leave out broken videos.")] = False,
     fuse: Annotated[str | None, typer.Option(metavar="WEIGHTS", help=_FUSE_HELP)] = None,
-    fusion: Annotated[str, typer.Option(help="How --fuse joins them: logits (their sum) or probabilities.")] = "logits",
+    fusion: Annotated[str | None, typer.Option(help=_FUSION_HELP)] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     out: Annotated[Path | None, typer.Option(help="Folder for report.html, metrics.json and predictions.csv.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
@@ -39,14 +41,16 @@ def evaluate(
     from kinema.evaluation.examine import examine
     from kinema.evaluation.fused import examine_fused
     from kinema.evaluation.protocol import Views
+    from kinema.inference.fusion import choose_fusion
 
+    chosen = choose_fusion(fusion, fuse)
     how: dict[str, Any] = {"split": split, "views": Views(stride, still), "skip_broken": skip_broken}
     with bars() as progress:
         how |= {"device": device, "out": out, "progress": progress}
         if fuse is None:
             found = examine(weights, data, **how)
         else:
-            found = examine_fused(weights, data, beside=fuse, fusion=fusion, **how)
+            found = examine_fused(weights, data, beside=fuse, fusion=chosen, **how)
     if as_json:
         write_json(found.to_json())
     else:

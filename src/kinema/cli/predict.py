@@ -22,6 +22,8 @@ __all__ = ["predict"]
 
 _FUSE_HELP = "Weights of a second network, such as one of flow, whose answers are joined with these."
 
+_FUSION_HELP = "How --fuse joins them: logits (their sum) or probabilities. [logits]"
+
 
 def predict(
     weights: Annotated[str, typer.Argument(help="Weights file, or a name of `kinema models list --weights`.")],
@@ -37,7 +39,7 @@ def predict(
     min_seconds: Annotated[float, typer.Option(help="Shortest event.")] = 0.5,
     merge_seconds: Annotated[float, typer.Option(help="Longest pause within one event.")] = 1.0,
     fuse: Annotated[str | None, typer.Option(metavar="WEIGHTS", help=_FUSE_HELP)] = None,
-    fusion: Annotated[str, typer.Option(help="How --fuse joins them: logits (their sum) or probabilities.")] = "logits",
+    fusion: Annotated[str | None, typer.Option(help=_FUSION_HELP)] = None,
     raft_weights: Annotated[Path | None, typer.Option(help="torchvision's RAFT, for networks of its flow.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a video, a line each.")] = False,
@@ -49,12 +51,13 @@ def predict(
     the others go on; the exit code is then 4, or 3.
     """
     from kinema.inference.events import EventRule
-    from kinema.inference.fusion import load_together
+    from kinema.inference.fusion import choose_fusion, load_together
 
     rule = EventRule(enter, leave, min_seconds, merge_seconds)
+    chosen = choose_fusion(fusion, fuse)
     with bars() as progress:
         predictor = load_together(
-            weights, fuse, fusion=fusion, device=device, raft_weights=raft_weights, progress=progress
+            weights, fuse, fusion=chosen, device=device, raft_weights=raft_weights, progress=progress
         )
     failed = 0
     for video in watched(sources):
@@ -72,11 +75,15 @@ def predict(
         raise typer.Exit(failed)
 
 
-def _answer(predictor: Predictor | FusedPredictor, video: Watched, **asked: Any) -> Prediction:
-    """The prediction under the name of its video, and so what cannot be read of it."""
+def _answer(predictor: Predictor | FusedPredictor, video: Watched | MediaError, **asked: Any) -> Prediction:
+    """The prediction under the name of its video, and so what cannot be read of it or used."""
+    if isinstance(video, MediaError):
+        raise video
     try:
         with bars() as progress:
             found = predictor.predict(video.source, progress=progress, **asked)
     except MediaError as error:
         raise MediaError(video.name, error.reason, allowed=error.allowed, next_step=error.next_step) from error
+    except DataError as error:
+        raise DataError(f"{video.name}: {error.given}", allowed=error.allowed, next_step=error.next_step) from error
     return replace(found, source=video.name)

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from kinema.core.errors import MediaError
+
 if TYPE_CHECKING:  # this room loads torch, and `kinema --help` must not
     from kinema.datasets.shards.read import PackedSample
 
@@ -25,29 +27,38 @@ class Watched:
     name: str
 
 
-def watched(sources: Sequence[str]) -> Iterator[Watched]:
-    """The videos that `sources` name, those of packed data sets last.
+def watched(sources: Sequence[str]) -> Iterator[Watched | MediaError]:
+    """The videos that `sources` name, those of packed data sets last; of a name that leads to none, why.
 
     Raises:
-        MediaError: a name that leads to no video.
+        UsageError: a blank name.
         DataError: shards that cannot be read.
     """
     from kinema.datasets.shards.decode import as_file
     from kinema.datasets.shards.index import INDEX_NAME, is_packed, read_index
     from kinema.datasets.shards.read import ShardStream
-    from kinema.video.source import expand, is_url
+    from kinema.video.source import is_url
 
+    named = [one for one in sources if one.strip()]  # a blank one would name the current folder: refused below
     # Of URLs only an index is told from a stream without opening it.
-    packed = [one for one in sources if is_packed(one) and (not is_url(one) or one.endswith(f"/{INDEX_NAME}"))]
-    others = [one for one in sources if one not in packed]
-    for source in expand(others) if others or not packed else ():
-        yield Watched(source, source)
+    packed = [one for one in named if is_packed(one) and (not is_url(one) or one.endswith(f"/{INDEX_NAME}"))]
+    for found in dict.fromkeys(each for one in sources if one not in packed for each in _found(one)):
+        yield found if isinstance(found, MediaError) else Watched(found, found)
     for address in dict.fromkeys(packed):
         index = read_index(address)
         for split in index.splits:
             for sample in ShardStream(index, split, buffer_samples=1):
                 with as_file(sample) as path:
                     yield Watched(str(path), f"{index.address}/{sample.path}{_fragment(sample)}")
+
+
+def _found(source: str) -> Sequence[str | MediaError]:
+    from kinema.video.source import expand
+
+    try:
+        return expand([source])
+    except MediaError as error:
+        return [error]
 
 
 def _fragment(sample: PackedSample) -> str:

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 from rich.console import Console
 from rich.filesize import decimal
@@ -32,12 +32,27 @@ __all__ = ["Bars", "bars", "show_error", "stderr", "stdout", "write_json"]
 
 
 class _Results(Console):
-    """Standard output, whose reader may leave: `kinema … | head` has read all it wanted."""
+    """Standard output, whose reader may leave: `kinema … | head` has read all it wanted; or whose disk may be full."""
+
+    def print(self, *objects: Any, **how: Any) -> None:
+        """As Rich prints; what cannot be written ends the program with one line."""
+        try:
+            super().print(*objects, **how)
+        except OSError as error:
+            self.on_refusal(error)
 
     def on_broken_pipe(self) -> None:
         """End well, and let nothing that is still held back meet the closed pipe."""
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        self._let_go()
         raise SystemExit(0)
+
+    def on_refusal(self, error: OSError) -> NoReturn:
+        """End with what the system said, and let nothing that is still held back meet it again."""
+        self._let_go()
+        raise KinemaError(f"standard output cannot be written: {error.strerror or error}") from error
+
+    def _let_go(self) -> None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 # Without emoji: a file or class named `a:key:b` is shown so.
@@ -57,6 +72,8 @@ def write_json(value: Any) -> None:
         stdout.file.flush()
     except BrokenPipeError:
         stdout.on_broken_pipe()
+    except OSError as error:
+        stdout.on_refusal(error)
 
 
 def show_error(error: KinemaError) -> None:

@@ -23,7 +23,8 @@ def list_runs(told: Told) -> None:
         how = "done" if run.name in done else "failed" if run.name in told.course.failed else "to run"
         stdout.print(f"{how:<7} {escape(run.name)}")
     first = f", after {len(told.grid.pretrainings)} pretrainings" if told.grid.pretrainings else ""
-    stdout.print(f"{len(told.grid.runs)} runs{first}; {len(done)} of {len(told.grid.all)} finished in {told.grid.out}")
+    finished = f"{len(done)} of {len(told.grid.all)} finished in {escape(str(told.grid.out))}"
+    stdout.print(f"{len(told.grid.runs)} runs{first}; {finished}")
 
 
 def show_study(told: Told) -> None:

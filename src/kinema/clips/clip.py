@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
@@ -49,7 +49,7 @@ class Clip:
 
 @dataclass(frozen=True)
 class _Held:
-    """One frame of the grid, waiting for the windows that need it."""
+    """One frame, waiting for the windows that need it; on a grid of `fps`, at the second of its place there."""
 
     data: torch.Tensor
     seconds: float
@@ -115,12 +115,12 @@ def _on_grid(chunks: Iterable[Frames], spec: ClipSpec) -> Iterator[_Arrival]:
             yield _Arrival(now if index % spec.stride == 0 else None, end)
         else:
             while previous is not None and ticks / spec.fps + TIE_SECONDS < now.seconds:
-                yield _Arrival(previous, end)
+                yield _Arrival(replace(previous, seconds=ticks / spec.fps), end)
                 ticks += 1
             yield _Arrival(None, end)
         previous, index = now, index + 1
     while spec.fps is not None and previous is not None and ticks / spec.fps <= previous.seconds + TIE_SECONDS:
-        yield _Arrival(previous, end)
+        yield _Arrival(replace(previous, seconds=ticks / spec.fps), end)
         ticks += 1
 
 

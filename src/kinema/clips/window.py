@@ -18,8 +18,9 @@ class WindowSpan:
 
     Attributes:
         indices: source frames (T,) of the clip, padded where the video is shorter than one.
-        start_seconds: when its first frame is shown, from the first frame of the video.
-        end_seconds: when the frame after its last one on the grid would be shown; half-open.
+        start_seconds: when its first frame is shown, from the first frame of the video; with `fps`, the second
+            of its first place on the grid, as one frame may be shown at several.
+        end_seconds: that of the place after its last one, or the end of the video; half-open.
     """
 
     indices: tuple[int, ...]
@@ -55,9 +56,11 @@ def windows(times: Sequence[float], spec: ClipSpec, hop_frames: int) -> tuple[Wi
         hop_frames: distance of two windows, in frames of the clip grid (not of the source).
     """
     on_grid = grid(times, spec)
+    # A frame that is held stands at several places of the grid: its own time would give windows without length.
+    seconds = [times[i] for i in on_grid] if spec.fps is None else [n / spec.fps for n in range(len(on_grid))]
     spans = []
     for start in slide(len(on_grid), spec.frames, hop_frames):
         stop = start + spec.frames
-        end = times[on_grid[stop]] if stop < len(on_grid) else end_seconds(times)
-        spans.append(WindowSpan(pad(on_grid[start:stop], spec), times[on_grid[start]], end))
+        end = seconds[stop] if stop < len(on_grid) else end_seconds(times)
+        spans.append(WindowSpan(pad(on_grid[start:stop], spec), seconds[start], end))
     return tuple(spans)

@@ -29,6 +29,7 @@ __all__ = [
     "FUSIONS",
     "FusedPredictor",
     "Fusion",
+    "choose_fusion",
     "class_order",
     "fuse",
     "load_together",
@@ -56,6 +57,21 @@ def require_fusion(name: str) -> Fusion:
         if each == name:
             return each
     raise UsageError(f"fusion by {name}{nearest(name, FUSIONS)}", allowed=", ".join(FUSIONS))
+
+
+def choose_fusion(name: str | None, beside: str | None) -> Fusion:
+    """How the network `beside` is joined: as `name` says, by logits where it says nothing.
+
+    Raises:
+        UsageError: no such fusion; or a fusion, and no network to join.
+    """
+    if name is not None and beside is None:
+        raise UsageError(
+            f"--fusion {name} without --fuse",
+            allowed="--fusion where two networks are joined",
+            next_step="name the second with --fuse, or leave out --fusion",
+        )
+    return require_fusion(name or "logits")
 
 
 def fuse(first: npt.NDArray[Any], second: npt.NDArray[Any], fusion: Fusion) -> npt.NDArray[np.float64]:
@@ -149,15 +165,26 @@ class FusedPredictor:
         self.fusion = fusion
         self._order = class_order(first.card.labels, second.card.labels)
 
-    def predict(self, source: str | Path, *, rule: EventRule | None = None, **asked: Any) -> Prediction:
+    def predict(
+        self,
+        source: str | Path,
+        *,
+        window_frames: int | None = None,
+        rule: EventRule | None = None,
+        **asked: Any,
+    ) -> Prediction:
         """What happens in a video; as `Predictor.predict`, whose further arguments `asked` are.
 
         Raises:
             MediaError: nothing of the source can be read.
             UsageError: as there.
         """
+        both = (self.first, self.second)
+        for each in both:  # before the first one has watched for nothing
+            each.require_window(window_frames)
         answers = [
-            each.predict(seen_by(source, each.card.input), rule=rule, **asked) for each in (self.first, self.second)
+            each.predict(seen_by(source, each.card.input), window_frames=window_frames, rule=rule, **asked)
+            for each in both
         ]
         (spans, scores), (others, theirs) = (_table(answer.windows) for answer in answers)
         fused = fuse(scores, side_by_side(spans, others, theirs[:, self._order]), self.fusion)
@@ -200,14 +227,20 @@ def load_together(
         progress: see there.
 
     Raises:
-        UsageError: as there; or no such fusion.
+        UsageError: as there; or no such fusion; or RAFT's weights, and no network of its flow.
         WeightsError: as there; or the networks do not tell the same classes apart.
     """
     chosen = require_fusion(fusion)
-    first = load(weights, device=device, raft_weights=raft_weights, progress=progress)
-    if beside is None:
-        return first
-    return FusedPredictor(first, load(beside, device=device, raft_weights=raft_weights, progress=progress), chosen)
+    named = [weights] if beside is None else [weights, beside]
+    loaded = [load(each, device=device, raft_weights=raft_weights, progress=progress) for each in named]
+    flows = [each.card.input.flow for each in loaded]
+    if raft_weights is not None and all(flow is None or flow.algorithm != "raft" for flow in flows):
+        raise UsageError(
+            f"RAFT's weights {raft_weights} for {' and '.join(map(str, named))}, trained on no flow of RAFT",
+            allowed="networks that were trained on flow by RAFT",
+            next_step="leave out --raft-weights",
+        )
+    return loaded[0] if beside is None else FusedPredictor(loaded[0], loaded[1], chosen)
 
 
 def _table(windows: Sequence[Window]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:

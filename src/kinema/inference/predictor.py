@@ -17,12 +17,13 @@ import torch
 from kinema.clips.clip import Clip, stream_clips
 from kinema.core.errors import MediaError, UsageError
 from kinema.core.progress import Progress, Silent
+from kinema.core.spec import ClipSpec
 from kinema.inference.aggregate import video_probabilities
 from kinema.inference.events import EventRule, events_in
 from kinema.inference.result import Prediction, Window
 from kinema.models.model import VideoModel
 from kinema.models.published import weights_path
-from kinema.models.weights import ModelCard, load_weights
+from kinema.models.weights import ModelCard, fresh_notes, load_weights
 from kinema.transforms.presets import EvalTransform
 from kinema.video.fed import doubts_of, open_fed
 from kinema.video.frame import Frames
@@ -53,6 +54,7 @@ class Predictor:
         self.model = model.to(self.device)
         self.card = card
         self._transform = EvalTransform(card.input)
+        self._taken = {card.input.clip.frames}
 
     @torch.inference_mode()
     def score(self, clips: Sequence[torch.Tensor]) -> torch.Tensor:
@@ -65,6 +67,31 @@ class Predictor:
         cropped = torch.stack([self._transform.clip(clip) for clip in clips])
         logits = self.model(self._transform.batch(cropped.to(self.device)))
         return torch.softmax(logits.float(), dim=1).cpu()
+
+    @torch.inference_mode()
+    def require_window(self, frames: int | None) -> ClipSpec:
+        """What a window of `frames` frames is, which the network is tried with; None for one of the card's.
+
+        Raises:
+            UsageError: no clip has so few frames, or the network cannot take so many.
+        """
+        known = self.card.input
+        if frames is None:
+            return known.clip
+        asked = replace(known, clip=replace(known.clip, frames=frames))
+        if frames not in self._taken:
+            self.model.eval()
+            shape = (1, asked.channels, asked.time_steps, asked.size_px, asked.size_px)
+            try:
+                self.model(torch.zeros(shape, device=self.device))
+            except RuntimeError as error:
+                raise UsageError(
+                    f"windows of {frames} frames for {self.card.architecture}: {str(error).splitlines()[0]}",
+                    allowed=f"windows that the network can take, such as the {known.clip.frames} frames of its weights",
+                    next_step="ask for longer windows, or for those of the weights",
+                ) from error
+            self._taken.add(frames)
+        return asked.clip
 
     def predict(
         self,
@@ -90,12 +117,10 @@ class Predictor:
 
         Raises:
             MediaError: nothing of the source can be read.
-            UsageError: a hop longer than a window or below 1, or a window that is none; or flow that cannot be
-                computed here.
+            UsageError: a hop longer than a window or below 1, or a window that the network cannot take; or flow
+                that cannot be computed here.
         """
-        spec = self.card.input.clip
-        if window_frames is not None:
-            spec = replace(spec, frames=window_frames)
+        spec = self.require_window(window_frames)
         hop = max(1, spec.frames // 2) if hop_frames is None else hop_frames
         windows: list[Window] = []
         threads = min(_READING_THREADS, os.cpu_count() or 1)
@@ -111,7 +136,7 @@ class Predictor:
             probabilities=video_probabilities(windows),
             windows=tuple(windows),
             events=events_in(windows, self.card.labels, rule or EventRule()),
-            warnings=(*doubts, *reading.warnings),
+            warnings=(*fresh_notes(self.card), *doubts, *reading.warnings),
         )
 
     def _windows(self, batch: list[Clip]) -> list[Window]:

@@ -61,10 +61,14 @@ def expand(sources: Sequence[str]) -> list[str]:
 
     Raises:
         MediaError: a name that leads to no video; says which, and the nearest name there is.
-        UsageError: no source at all.
+        UsageError: no source at all, or a blank one.
     """
     if not sources:
         raise UsageError("no source", allowed="files, patterns, folders or URLs")
+    if any(not source.strip() for source in sources):  # which would name the current folder
+        raise UsageError(
+            "a blank source", allowed="files, patterns, folders or URLs", next_step="the current folder is called ."
+        )
     found = [video for source in sources for video in ([source] if is_url(source) else _local(source))]
     return list(dict.fromkeys(found))
 
