@@ -5,6 +5,7 @@ import os
 import resource
 import shutil
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -208,6 +209,44 @@ def test_a_folder_that_cannot_be_made_is_named(clip, tmp_path):
     assert "KINEMA_CACHE" in caught.value.next_step
 
 
+def test_frames_that_another_user_has_kept_are_read(kept, clip, decoded, monkeypatch):
+    def refuse(path):
+        raise PermissionError(1, "Operation not permitted", str(path))
+
+    monkeypatch.setattr(os, "utime", refuse)
+    for _ in range(2):
+        assert len(kept.open(clip).pts) == 24
+    assert decoded == [clip]
+
+
+def test_room_is_made_of_what_may_be_removed(clips, tmp_path, monkeypatch):
+    cache = FrameCache(SIDE, folder=tmp_path / "frames", limit_bytes=int(4.5 * CLIP_BYTES))
+    for path in clips[:4]:
+        cache.open(path)
+    theirs = min(files(cache), key=lambda file: file.stat().st_mtime_ns)
+    unlink = Path.unlink
+
+    def refuse(path, missing_ok=False):
+        if path == theirs:
+            raise PermissionError(1, "Operation not permitted", str(path))
+        unlink(path, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    cache.open(clips[4])
+    assert theirs.exists()
+    assert 3 * CLIP_BYTES < cache.size_bytes() <= cache.limit_bytes
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+def test_a_file_that_cannot_be_put_in_its_place_is_named(kept, clip, monkeypatch, step):
+    def refuse(*_):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(*{"fsync": (os, "fsync"), "replace": (Path, "replace")}[step], refuse)
+    with pytest.raises(DataError, match=r"cannot keep the frames of videos in .*: .*Input/output error"):
+        kept.open(clip)
+
+
 def test_a_full_disk_is_named(kept, clip):
     """A limit on the size of files ends a write as a full disk does."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -233,11 +272,21 @@ def test_filling_names_what_is_broken(clips, kept, tmp_path):
             return super().task(description, total, unit)
 
     broken = kept.fill([Sample(path, "a") for path in (clips[0], none, clips[1], cut, gone)], Noting())
-    assert set(broken) == {none, cut, gone}
+    assert {sample.path for sample in broken} == {none, cut, gone}
     assert all(broken.values())
-    assert "No such file" in broken[gone]
+    assert "No such file" in broken[Sample(gone, "a")]
     assert len(files(kept)) == 2
     assert told == [("reading videos", 5, "videos")]
+
+
+def test_a_bad_segment_is_broken_alone(clips, kept):
+    spans = [(0.0, 1.0), (5.0, None), (5.0, 6.0), (1.0, None)]
+    samples = [Sample(clips[0], "a", start_seconds=start, end_seconds=end) for start, end in spans]
+    broken = kept.fill(samples, Silent())
+    assert broken == {
+        samples[1]: "no frame between 5.0 s and the end",
+        samples[2]: "no frame between 5.0 s and 6.0 s",
+    }
 
 
 def test_filling_decodes_each_once(clips, kept, decoded):

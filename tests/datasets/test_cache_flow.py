@@ -111,4 +111,4 @@ def test_broken_files_are_told_as_ever(video, tmp_path):
 
     reasons = FrameCache.of(FLOW).fill([Sample(video, "a"), Sample(tmp_path / "b.mkv", "a")], Silent())
 
-    assert list(reasons) == [tmp_path / "b.mkv"]
+    assert [sample.path for sample in reasons] == [tmp_path / "b.mkv"]

@@ -56,6 +56,14 @@ def test_quarantine_lists_what_is_broken_and_keeps_the_rest(report):
     assert {name: (root / name).read_bytes() for name in before} == before
 
 
+def test_a_late_segment_takes_no_other_with_it(clip, tmp_path):
+    shutil.copy(clip, tmp_path / "a.mp4")
+    samples = [Sample(tmp_path / "a.mp4", "x", start_seconds=start) for start in (0.0, 1.0, 10.0)]
+    quarantine, kept = write_quarantine(tmp_path, check(Manifest.of(tmp_path, samples), workers=0))
+    assert [(row["path"], row["reason"][:25]) for row in rows(quarantine)] == [("a.mp4", "a sample starts at 10 s, ")]
+    assert [sample.start_seconds for sample in read_manifest(kept, min_classes=1).samples] == [0, 1]
+
+
 def test_a_quarantine_above_the_videos(report, tmp_path):
     quarantine, kept = write_quarantine(tmp_path, report)
     assert rows(quarantine)[0]["path"] == "data/@d.mp4"

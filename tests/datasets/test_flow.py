@@ -158,6 +158,20 @@ def test_files_that_differ_in_their_ending_alone_stay_apart(tmp_path):
     assert folders == ["flow/calm/a.mkv", "flow/calm/a.mp4", "flow/fight/b"]
 
 
+def test_a_video_called_like_a_folder_leaves_the_flow_of_what_is_in_it(tmp_path):
+    for name in ("calm/cam1/c1.mp4", "calm/cam1.mp4", "fight/b.mp4"):
+        film(tmp_path / "data" / name)
+    rows = "path,label\ncalm/cam1/c1.mp4,calm\ncalm/cam1.mp4,calm\nfight/b.mp4,fight\n"  # the one above comes last
+    (tmp_path / "data" / "clips.csv").write_text(rows)
+
+    report = flow_of(tmp_path / "data" / "clips.csv", tmp_path / "out")
+
+    folders = [report.manifest.relative(row.path.parent) for row in report.manifest.samples]
+    assert folders == ["flow/calm/cam1/c1", "flow/calm/cam1.mp4", "flow/fight/b"]
+    assert all(row.path.exists() for row in report.manifest.samples)
+    assert flow_of(tmp_path / "data" / "clips.csv", tmp_path / "out").found == 3
+
+
 def test_flow_of_flow_is_refused(data, tmp_path):
     flow_of(data, tmp_path / "out")
 

@@ -56,6 +56,18 @@ def test_split_folders_on_top_are_splits(place, tops, splits):
     assert ignored == ["licence.txt"]
 
 
+def test_folders_without_a_video_beside_splits_do_not_count(place):
+    samples, ignored = rows(place("train/calm/a.mp4", "test/fight/b.mp4", "__MACOSX/train/calm/a.txt", "docs/x.pdf"))
+    assert samples == [("test/fight/b.mp4", "fight", "test"), ("train/calm/a.mp4", "calm", "train")]
+    assert ignored == ["__MACOSX", "__MACOSX/train/calm/a.txt", "docs", "docs/x.pdf"]
+
+
+def test_splits_beside_classes_are_refused(place):
+    with pytest.raises(DataError, match=r"holds splits \(test, train\) beside .* \(more\)") as caught:
+        read_folder(place("train/calm/a.mp4", "test/fight/b.mp4", "more/c.mp4"))
+    assert "CLASS/video" in caught.value.allowed
+
+
 def test_a_class_may_be_called_like_a_split_beside_other_classes(place):
     samples, _ = rows(place("train/a.mp4", "bus/b.mp4"))
     assert samples == [("bus/b.mp4", "bus", None), ("train/a.mp4", "train", None)]

@@ -199,6 +199,15 @@ def test_broken_videos_are_listed_and_their_rows_left_out(data, tmp_path, worker
     assert report.to_json()["broken"] == {"calm/b.mp4": reason}
 
 
+def test_a_rate_that_no_reader_would_take_is_told(data, tmp_path):
+    film(data.parent / "fight" / "a.mp4", count=8, fps=2000)
+    report = extract(data, tmp_path / "out")
+    assert report.broken == (
+        (data.parent / "fight" / "a.mp4", "a rate of 2000 frames a second, more than a folder of frames may have"),
+    )
+    assert not (tmp_path / "out" / "fight" / "a").exists()
+
+
 def test_jobs_can_be_sent_to_other_processes(tmp_path):
     job = frames_module._Job(tmp_path / "gone.mp4", tmp_path / "out", RULE)
     read, died = pickle.loads(pickle.dumps((frames_module._extract, frames_module._died)))

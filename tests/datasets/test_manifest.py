@@ -6,7 +6,9 @@ import pytest
 
 from kinema.core.errors import DataError
 from kinema.core.labels import LabelMap
+from kinema.datasets import manifest as manifest_module
 from kinema.datasets.manifest import Manifest, Sample, read_manifest
+from kinema.video.flow_record import FlowRecipe, FlowRecord, FlowSource
 
 CSV = "path,label\nfight/b.mp4,fight\nfight/a.mp4,fight\ncalm/c.mp4,calm\n"
 
@@ -101,6 +103,37 @@ def test_the_fingerprint_needs_the_files(data):
         manifest.fingerprint  # noqa: B018  (a property that reads files)
 
 
+def test_the_fingerprint_of_flow_is_that_of_its_record(tmp_path):
+    def fingerprint(**changes):
+        made = FlowRecipe("dis", "OpenCV 4", {"preset": "fast"}, bound_px=changes.pop("bound_px", 20.0))
+        source = FlowSource("a.mp4", 9, changes.pop("sha256", "1" * 64), changes.pop("path", "../a.mp4"))
+        FlowRecord(made, 4, 64, 48, source).write(tmp_path)
+        return Manifest.of(tmp_path, [Sample(tmp_path / "flow.json", "fight")]).fingerprint
+
+    before = fingerprint()
+    assert fingerprint(path="../../elsewhere/a.mp4") == before
+    assert len({before, fingerprint(bound_px=15.0), fingerprint(sha256="2" * 64)}) == 3
+    (tmp_path / "flow.json").write_text("broken")  # and found broken when it is read
+    assert Manifest.of(tmp_path, [Sample(tmp_path / "flow.json", "fight")]).fingerprint != before
+
+
+def test_a_write_that_fails_leaves_the_old_order_of_classes(data, monkeypatch):
+    rows = read_manifest(data).samples
+    Manifest.of(data, rows, labels=LabelMap.of(["fight", "calm"])).write(data / "clips.csv")
+
+    def refuse(*_):
+        raise DataError("a full disk")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(manifest_module, "write_table", refuse)
+        with pytest.raises(DataError, match="full disk"):
+            Manifest.of(data, rows).write(data / "clips.csv")
+    assert read_manifest(data / "clips.csv").labels.names == ("fight", "calm")
+    Manifest.of(data, rows).write(data / "clips.csv")
+    assert read_manifest(data / "clips.csv").labels.names == ("calm", "fight")
+    assert not (data / "clips.classes.json").exists()
+
+
 def test_what_is_written_reads_back(data):
     samples = [
         Sample(data / "fight/a.mp4", "fight", "train", "s1", 0.1, 2.25),
@@ -165,3 +198,12 @@ def test_labels_must_name_all_samples(data):
 def test_real_data_sets(shared_video, name, videos, classes):
     manifest = read_manifest(shared_video / name)
     assert (len(manifest), len(manifest.labels)) == (videos, classes)
+
+
+@pytest.mark.parametrize("table", ["clips.csv", "clips.parquet"])
+def test_names_that_a_table_cannot_hold_are_refused(tmp_path, table):
+    samples = [Sample(tmp_path / name, "x") for name in ("a.mp4", "caf\udce9.mp4")]
+    with pytest.raises(DataError, match=r"(?s)1 videos in clips\..* not UTF-8:\n  caf\\udce9\.mp4") as caught:
+        Manifest.of(tmp_path, samples).write(tmp_path / table)
+    assert caught.value.next_step == "rename them"
+    assert not list(tmp_path.iterdir())

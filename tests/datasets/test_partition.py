@@ -116,3 +116,8 @@ def test_many_units_of_many_classes_take_no_table_of_all_of_both():
     tracemalloc.stop()
     assert peak < 60 * 2**20
     assert np.bincount(parts).tolist() == [42_000, 9_000, 9_000]
+
+
+def test_names_that_are_no_text_are_dealt():
+    units = [f"file:caf\udce9 {number}.mp4" for number in range(10)]
+    assert sorted(deal(units, [0] * 10, (0.7, 0.3), seed=0)) == [0] * 7 + [1] * 3

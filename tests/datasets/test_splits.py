@@ -372,11 +372,11 @@ def test_broken_files_are_left_out_of_the_same_split(folder):
     manifest = grouped(folder)
     (split,) = make_splits(manifest, SplitRule())
     gone = [split.train[0], split.test[-1]]
-    left = split.leave_out(manifest, {manifest.samples[index].path for index in gone})
+    left = split.leave_out(manifest, {manifest.samples[index] for index in gone})
     assert left.train == split.train[1:]
     assert left.test == split.test[:-1]
     assert left.fingerprint == split.fingerprint
-    everything = [manifest.samples[index].path for index in split.train if manifest.samples[index].label == "a"]
+    everything = [manifest.samples[index] for index in split.train if manifest.samples[index].label == "a"]
     with pytest.raises(DataError, match="no training sample for a"):
         split.leave_out(manifest, everything)
 

@@ -73,6 +73,9 @@ def test_all_columns(write):
         ("path,group\nfight/a.mp4,s1\n", "no column 'label', only path, group"),
         ("label,split\nfight,train\n", "no column 'path'"),
         ("path,label,path\na,b,c\n", "column 'path' twice"),
+        (PLAIN + '3.mp4,"b\n4.mp4,a\n', r"unexpected end of data \(line 4\)"),
+        (PLAIN + '3.mp4,"b\n4.mp4,a\n5.mp4,"c"\n', r"no CSV file: .* \(line 4\)"),
+        ('path,label\n3.mp4,"b\n4.mp4,"\n5.mp4,c\n', r"a cell of more than one line \(line 2\)"),
         (PLAIN.encode("utf-16"), "not UTF-8"),
         ("path,label\nfight/a.mp4,싸움\n".encode("cp949"), "not UTF-8"),
     ],
@@ -103,6 +106,7 @@ def test_tables_that_are_none(write, content, message):
         ("fight/../../outside.mp4,fight,,,", "line 2: fight/../../outside.mp4 leads out of"),
         ("/etc/hostname,fight,,,", "line 2: /etc/hostname leads out of"),
         ("fight/b.mp4,calm,,,", "line 3: fight/b.mp4 again, 'fight' here and 'calm' on line 2"),
+        ("fight/b.mp4,calm,,0,", "line 3: fight/b.mp4 again, 'fight' here and 'calm' on line 2"),
     ],
 )
 def test_rows_that_cannot_be_used_are_named_by_line(write, row, message):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+ROOT = Path(__file__).parents[2]
 CLASSES = ("normal", "selfharm")
 
 
@@ -62,6 +63,7 @@ def place(
         "weights": ("best.safetensors", lambda target: shutil.copyfile(tiny_run / "best.safetensors", target)),
         "run": ("run", lambda target: shutil.copytree(tiny_run, target)),
         "demo": ("demo", demo),
+        "studies": ("docs/results", lambda target: shutil.copytree(ROOT / "docs" / "results", target)),
         "shared": ("../shared", lambda target: target.symlink_to(request.getfixturevalue("shared_video").parent)),
     }
 

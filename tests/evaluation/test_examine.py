@@ -139,6 +139,50 @@ def test_other_data_than_the_weights_were_trained_on_is_told(unsplit, weights_of
     assert "--split all" in caught.value.next_step
 
 
+def test_a_split_that_another_program_recorded_is_none(unsplit, weights_of):
+    for record in ({"train": "list01"}, {"rule": None, "fold": 1, "samples": 3}):
+        with pytest.raises(DataError, match="neither do the weights"):
+            run(weights_of(provenance={"split": record}), unsplit)
+
+
+def test_leaks_of_the_column_are_told(best, tiny_clips, tmp_path):
+    shutil.copytree(tiny_clips.parent, tmp_path / "clips")
+    table = tmp_path / "clips" / tiny_clips.name
+    assert not run(best, table).notes
+    rows = list(csv.DictReader(table.read_text().splitlines()))
+    named = {row["group"] for row in rows}
+
+    def written(columns, **changes):
+        with table.open("w", newline="") as file:
+            writer = csv.DictWriter(file, columns, extrasaction="ignore")
+            writer.writeheader()
+            writer.writerows(row | changes for row in rows)
+        return run(best, table)
+
+    assert len(named) == 6
+    assert written(["path", "label", "split", "group"], group="one room").notes == (
+        "1 group has clips in both train and val",
+        "1 group has clips in both train and test",
+        "1 group has clips in both val and test",
+    )
+    found = written(["path", "label", "split"])
+    assert found.notes[0].startswith("there is no group column")
+    assert set(found.notes) <= set(found.warnings)
+
+
+def test_all_of_what_was_trained_on_is_told(best, tiny_clips, unsplit):
+    assert run(best, tiny_clips, split="all").notes[0].startswith("these videos were trained on")
+    assert not any("trained on" in note for note in run(best, tiny_clips, split="test").notes)
+    rows = unsplit.read_text().splitlines()
+    unsplit.write_text("\n".join(rows[:-1]))
+    assert run(best, unsplit, split="all").notes == ()
+
+
+def test_layers_that_were_never_trained_are_told(weights_of, tiny_clips):
+    found = run(weights_of(provenance={"fresh_tensors": ["fc.weight", "fc.bias"]}), tiny_clips)
+    assert found.warnings[0].startswith("fc.weight, fc.bias had no values when the weights were converted")
+
+
 def test_labels_that_the_network_does_not_know_are_named(best, unsplit):
     unsplit.write_text(unsplit.read_text().replace(",normal,", ",nromal,"))
     with pytest.raises(DataError, match="does not know: nromal") as caught:
@@ -176,6 +220,35 @@ def test_broken_files_stop_it_or_are_left_out_and_listed(best, unsplit, tmp_path
     assert broken.name in (tmp_path / "out" / "report.html").read_text()
 
 
+@pytest.fixture
+def segments(tiny_clips, tmp_path):
+    """Two recordings of 2 s as five segments, one of them behind the end."""
+    samples = read_manifest(tiny_clips).samples
+    for name, label in (("a", "normal"), ("b", "selfharm")):
+        shutil.copy(next(sample.path for sample in samples if sample.label == label), tmp_path / f"{name}.mp4")
+    rows = ["a.mp4,normal,0,1", "a.mp4,normal,1,2", "a.mp4,normal,10,", "b.mp4,selfharm,0,1", "b.mp4,selfharm,1,2"]
+    (tmp_path / "segments.csv").write_text("\n".join(["path,label,start_seconds,end_seconds", *rows]))
+    return tmp_path / "segments.csv"
+
+
+def test_a_bad_segment_takes_no_other_with_it(best, segments):
+    first = segments.with_name("a.mp4")
+    with pytest.raises(BrokenFilesError) as caught:
+        run(best, segments, split="all")
+    assert caught.value.broken == {first: "no frame between 10.0 s and the end"}
+    assert caught.value.total == 2
+    found = run(best, segments, split="all", skip_broken=True)
+    assert [video.sample.start_seconds for video in found.scored] == [0, 1, 0, 1]
+    assert [file.path for file in found.broken] == [f"{first} from 10 s to the end"]
+
+
+def test_a_file_without_a_readable_segment_is_listed_once(best, segments):
+    segments.with_name("a.mp4").write_bytes(b"no video")
+    found = run(best, segments, split="all", skip_broken=True)
+    assert found.video.n == 2
+    assert [file.path for file in found.broken] == [str(segments.with_name("a.mp4"))]
+
+
 def test_broken_files_of_other_splits_do_not_matter(best, tiny_clips, tmp_path):
     shutil.copytree(tiny_clips.parent, tmp_path / "clips")
     table = tmp_path / "clips" / tiny_clips.name
@@ -207,6 +280,27 @@ def test_the_files_it_leaves(best, tiny_clips, tmp_path):
     page = (folder / "report.html").read_text()
     assert f"best.safetensors on {tiny_clips.name}" in page
     assert "sliding windows of 8 frames every 4 frames" in page
+
+
+def test_a_folder_is_called_by_its_name(best, unsplit, tmp_path, monkeypatch):
+    monkeypatch.chdir(unsplit.parent)
+    run(best, ".", split="all", out=tmp_path / "out")
+    assert "best.safetensors on clips" in (tmp_path / "out" / "report.html").read_text()
+
+
+@pytest.mark.parametrize("out", ["taken", "taken/below"])
+def test_what_cannot_be_written_is_told_before_anything_is_read(best, tiny_clips, tmp_path, monkeypatch, out):
+    (tmp_path / "taken").write_text("a file")
+    monkeypatch.setattr(examine_module, "part_of", lambda *_, **__: pytest.fail("read"))
+    with pytest.raises(DataError, match="taken is a file") as caught:
+        run(best, tiny_clips, out=tmp_path / out)
+    assert "--out" in caught.value.next_step
+
+
+def test_windows_that_leave_gaps_are_told_before_anything_is_read(best, tiny_clips, monkeypatch):
+    monkeypatch.setattr(examine_module, "part_of", lambda *_, **__: pytest.fail("read"))
+    with pytest.raises(UsageError, match="windows of 8 frames every 9 frames"):
+        run(best, tiny_clips, views=Views(9))
 
 
 def test_views_reach_the_scores_and_the_protocol(best, tiny_clips):
@@ -243,6 +337,12 @@ def test_both_levels_are_measured_by_hand():
     assert (found.video.n, found.clip.n) == (3, 6)
     assert found.clip.groups == 3  # clips of one video belong together
     assert found.video.groups is None
+
+
+def test_segments_of_one_file_are_a_group():
+    videos = [scored("a", [[1, 0, 0]], start_seconds=start) for start in (0.0, 1.0)]
+    found = pooled([*videos, scored("b", [[0, 1, 0]], name="other.mp4")])
+    assert (found.video.n, found.video.groups) == (3, 2)
 
 
 def test_groups_reach_both_levels():
@@ -309,3 +409,20 @@ def test_predictions_hold_no_formula(best, tiny_clips, tmp_path):
     _write_predictions(tmp_path / "p.csv", replace(found, scored=(evil,)))
     (row,) = csv.DictReader((tmp_path / "p.csv").read_text().splitlines())
     assert [row[name] for name in ("path", "group", "label")] == ["'=cmd.mp4", "'@x", "'-y"]
+
+
+def test_names_that_are_no_text_are_spelt_out(best, tmp_path):
+    name = "caf\udce9.mp4"  # what Python makes of a byte that is not UTF-8
+    broken = [BrokenFile(f"/clips/{name}", "cut short")]
+    found = pooled([scored("a", [[1, 0, 0]], name=name), scored("b", [[0, 1, 0]])], broken=broken)
+    write_examination(tmp_path, found, report_of("title", found, load_weights(best).card))
+    assert (tmp_path / "predictions.csv").read_text().splitlines()[1].startswith("caf\\udce9.mp4,")
+    assert json.loads((tmp_path / "metrics.json").read_text())["broken"][0]["path"] == f"/clips/{name}"
+    assert (tmp_path / "report.html").exists()
+
+
+def test_other_names_are_written_as_they_are(best, tmp_path):
+    broken = [BrokenFile("/clips/넘어짐.mp4", "cut short")]
+    found = pooled([scored("a", [[1, 0, 0]]), scored("b", [[0, 1, 0]])], broken=broken)
+    write_examination(tmp_path, found, report_of("title", found, load_weights(best).card))
+    assert "/clips/넘어짐.mp4" in (tmp_path / "metrics.json").read_text(encoding="utf-8")

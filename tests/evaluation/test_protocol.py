@@ -1,13 +1,14 @@
 """Which clips of a video are scored, and that nothing about the batching shows."""
 
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from kinema.core.errors import MediaError, UsageError
+from kinema.core.errors import DataError, MediaError, UsageError
 from kinema.core.labels import LabelMap
 from kinema.core.spec import ClipSpec, InputSpec
 from kinema.datasets.cache import FrameCache
@@ -172,6 +173,14 @@ def test_a_video_that_cannot_be_read_is_not_left_out(samples, cache, tmp_path):
     (tmp_path / "broken.mp4").write_bytes(b"no video")
     with pytest.raises(MediaError, match=r"broken\.mp4"):
         score_videos(predictor(Brightness()), [*samples, Sample(tmp_path / "broken.mp4", "one")], cache=cache)
+
+
+def test_a_video_too_short_for_its_clips_is_named(samples, cache):
+    unpadded = replace(RGB, clip=replace(CLIP, padding="none"))
+    with pytest.raises(DataError, match=r"4\.mp4: a video with 2 frames on the clip grid") as caught:
+        score_videos(predictor(Brightness(), unpadded), samples, cache=cache)
+    assert caught.value.allowed
+    assert caught.value.next_step
 
 
 def test_progress_counts_every_video_once(samples, cache):

@@ -15,6 +15,7 @@ from kinema.core.labels import LabelMap
 from kinema.core.spec import ClipSpec, InputSpec
 from kinema.models.weights import (
     ModelCard,
+    fresh_notes,
     load_backbone,
     load_extractor,
     load_model,
@@ -340,6 +341,21 @@ def test_backbone_with_other_classes_keeps_the_new_head(saved):
     assert torch.equal(fresh.fc.weight, head)
     assert torch.equal(fresh.layer4[0].conv2.weight, model.layer4[0].conv2.weight)
     assert "new: fc.weight, fc.bias; max_pool" in str(report)
+
+
+def test_a_head_that_was_never_trained_is_not_taken(saved):
+    path, model = saved
+    card = card_of(model, provenance={"fresh_tensors": ["fc.weight", "fc.bias", "conv1.weight"]})
+    save_weights(path, model, card)
+    fresh = small()
+    head = fresh.fc.weight.clone()
+
+    report = load_backbone(fresh, path, CLASSES)
+
+    assert report.fresh == ("fc.weight", "fc.bias")
+    assert torch.equal(fresh.fc.weight, head)
+    assert fresh_notes(card)[0].startswith("fc.weight, fc.bias, conv1.weight had no values")
+    assert fresh_notes(card_of(model)) == fresh_notes(card_of(model, provenance={"fresh_tensors": []})) == ()
 
 
 def test_backbone_that_will_be_fed_otherwise_says_so(saved):

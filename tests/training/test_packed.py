@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import pytest
 import torch
@@ -99,6 +100,25 @@ def test_evaluating_gives_the_figures_of_the_run(from_folder, packed_clips):
         )  # fmt: skip
         assert found.video == from_folder.test.video
         assert found.clip == from_folder.test.clip
+
+
+def test_evaluating_tells_of_leaks_and_of_what_was_trained_on(from_folder, packed_clips, tmp_path):
+    def notes(data, split):
+        found = examine(
+            from_folder.weights[0], data, split=split, views=Views(), skip_broken=False, device="cpu", out=None,
+            progress=Silent(),
+        )  # fmt: skip
+        return found.notes
+
+    assert notes(packed_clips.address, "test") == ()
+    assert notes(packed_clips.address, "all")[0].startswith("these videos were trained on")
+    shutil.copytree(packed_clips.address, tmp_path / "leaky")
+    value = json.loads((tmp_path / "leaky" / "index.json").read_text())
+    value |= {"leaks": ["2 groups have clips in both train and test"], "ungrouped": 24}
+    (tmp_path / "leaky" / "index.json").write_text(json.dumps(value))
+    leak, doubt = notes(str(tmp_path / "leaky"), "test")
+    assert leak == "2 groups have clips in both train and test"
+    assert doubt.startswith("there is no group column")
 
 
 def test_a_server_that_fails_in_between_changes_nothing(packed_clips, from_folder, tmp_path):

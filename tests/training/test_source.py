@@ -6,6 +6,7 @@ import socket
 from collections import Counter
 
 import pytest
+import torch
 
 from kinema.core.errors import DataError, UsageError
 from kinema.core.progress import Silent
@@ -17,7 +18,9 @@ from kinema.training.recipe import make_config
 from kinema.training.request import begin, resume
 from kinema.training.source import address_of, name_of, plan
 from kinema.transforms.presets import AugmentSpec, TrainTransform
+from kinema.video.still import encode_jpeg
 
+ALL_TRAINS = {"val_fraction": 0, "test_fraction": 0, "skip_broken": True}
 INPUT = {"frames": 8, "stride": 1, "size": 32, "short_side": 36}
 
 
@@ -114,6 +117,34 @@ def test_larger_frames_are_read_for_training_crops_alone(tiny_clips):
     learnt, tested = division.train.samples[0], division.test[0]
     assert source.videos.open(tested.path).data.shape[2:] == (36, 48)
     assert division.train.videos.open(learnt.path).data.shape[2:] == (48, 64)
+
+
+def test_a_bad_segment_takes_no_other_with_it(tiny_clips, tmp_path):
+    samples = read_manifest(tiny_clips).samples
+    for name, label in (("a", "normal"), ("b", "selfharm")):
+        shutil.copy(next(sample.path for sample in samples if sample.label == label), tmp_path / f"{name}.mp4")
+    rows = ["a.mp4,normal,0,1", "a.mp4,normal,1,2", "a.mp4,normal,10,", "b.mp4,selfharm,0,2"]
+    (tmp_path / "s.csv").write_text("\n".join(["path,label,start_seconds,end_seconds", *rows]))
+    config = make_config(INPUT, ALL_TRAINS, {"data": tmp_path / "s.csv"})
+    source = plan(config).read(Silent())
+    (division,) = source.divisions
+    assert [sample.start_seconds for sample in division.train.samples] == [0, 1, 0]
+    assert [file.path for file in source.broken] == [f"{tmp_path / 'a.mp4'} from 10 s to the end"]
+
+
+def test_a_frame_folder_with_a_damaged_record_is_left_out(tmp_path):
+    for label in ("calm", "fight"):
+        for name in ("1", "2"):
+            (tmp_path / "data" / label / name).mkdir(parents=True)
+            for number in range(1, 9):
+                picture = encode_jpeg(torch.full((3, 36, 48), 20 * number, dtype=torch.uint8), 90)
+                (tmp_path / "data" / label / name / f"image_{number:05d}.jpg").write_bytes(picture)
+    damaged = tmp_path / "data" / "calm" / "2"
+    (damaged / "frames.json").write_text("{")
+    source = plan(make_config(INPUT, ALL_TRAINS, {"data": tmp_path / "data"})).read(Silent())
+    assert [file.path for file in source.broken] == [str(damaged)]
+    assert "1 and 2 more: 25 a second are assumed" in source.notes[0]
+    assert len(source.divisions[0].train) == 3
 
 
 def test_shards_are_not_enlarged_for_training_crops(packed_clips):

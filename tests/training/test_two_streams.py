@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -11,13 +12,14 @@ import numpy as np
 import pytest
 import torch
 
-from kinema.core.errors import DataError, UsageError
+from kinema.core.errors import BrokenFilesError, DataError, UsageError
 from kinema.core.progress import Silent
 from kinema.core.spec import FLOW_MEAN, FLOW_STD
 from kinema.datasets.cache import FrameCache
 from kinema.datasets.flow import compute_flow
 from kinema.datasets.loader import Draw, TrainingClips
 from kinema.datasets.manifest import read_manifest
+from kinema.evaluation import fused
 from kinema.evaluation.examine import examine
 from kinema.evaluation.fused import examine_fused
 from kinema.evaluation.protocol import Views
@@ -200,12 +202,46 @@ def test_two_runs_are_tested_as_one(runs, videos, flow, fusion, tmp_path):
     assert (out / "predictions.csv").exists()
 
 
+def test_a_folder_is_called_by_its_name(runs, videos, tmp_path, monkeypatch):
+    monkeypatch.chdir(videos.parent)
+    examine_fused(runs["rgb"], ".", beside=runs["flow"], **asked(out=tmp_path))
+    assert "best.safetensors and best.safetensors on data" in (tmp_path / "report.html").read_text()
+
+
 def test_stored_flow_serves_a_network_of_pictures_beside(runs, videos, flow):
     on_flow = examine_fused(runs["flow"], flow, beside=runs["rgb"], **asked())
     on_videos = examine_fused(runs["flow"], videos, beside=runs["rgb"], **asked())
 
     for one, other in zip(on_flow.scored, on_videos.scored, strict=True):
         np.testing.assert_array_equal(one.clips, other.clips)
+
+
+def test_what_the_second_network_cannot_see_is_left_out_of_both(runs, videos, flow, tmp_path):
+    for folder in (videos.parent, flow.parent):
+        shutil.copytree(folder, tmp_path / folder.name)
+    stored = tmp_path / flow.parent.name / flow.name
+    damaged = tmp_path / "data" / read_manifest(videos).samples[0].path.relative_to(videos.parent)
+    damaged.write_bytes(b"x" * damaged.stat().st_size)
+    with pytest.raises(BrokenFilesError) as caught:
+        examine_fused(runs["flow"], stored, beside=runs["rgb"], **asked())
+    assert list(caught.value.broken) == [damaged]
+    found = examine_fused(runs["flow"], stored, beside=runs["rgb"], **asked(skip_broken=True))
+    whole = examine_fused(runs["flow"], flow, beside=runs["rgb"], **asked())
+
+    assert [file.path for file in found.broken] == [str(damaged)]
+    assert any("1 broken" in warning for warning in found.warnings)
+    assert len(found.scored) == 5
+    for one, other in zip(found.scored, whole.scored[1:], strict=True):
+        np.testing.assert_array_equal(one.clips, other.clips)
+
+
+def test_what_cannot_be_done_is_told_before_anything_is_read(runs, videos, tmp_path, monkeypatch):
+    (tmp_path / "taken").write_text("a file")
+    with pytest.raises(DataError, match="taken is a file"):
+        examine_fused(runs["rgb"], videos, beside=runs["flow"], **asked(out=tmp_path / "taken"))
+    monkeypatch.setattr(fused, "examine", lambda *_, **__: pytest.fail("read"))
+    with pytest.raises(UsageError, match="windows of 4 frames every 5 frames"):
+        examine_fused(runs["rgb"], videos, beside=runs["flow"], **asked(views=Views(5)))
 
 
 def test_a_split_of_its_own_is_told(runs, home, videos):

@@ -16,6 +16,7 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
@@ -142,21 +143,22 @@ class FrameCache:
         """Whether frames are kept under `key` now."""
         return self._file(key).exists()
 
-    def fill(self, samples: Sequence[Sample], progress: Progress) -> dict[Path, str]:
+    def fill(self, samples: Sequence[Sample], progress: Progress) -> dict[Sample, str]:
         """Open every sample once, so that training decodes nothing.
 
         Threads suffice: FFmpeg and the disk work without Python's lock.
 
         Returns:
-            The files that cannot be decoded whole, each with its reason.
+            The samples that cannot be decoded whole, each with its reason: of a file that cannot be opened all,
+            else those segments alone that are damaged or hold no frame.
         """
-        broken: dict[Path, str] = {}
+        broken: dict[Sample, str] = {}
         with progress.task("reading videos", len(samples), "videos") as task, ThreadPoolExecutor(readers()) as pool:
             for sample, reason in zip(samples, pool.map(self._trouble_with, samples), strict=True):
                 if reason:
-                    broken[sample.path] = reason
+                    broken[sample] = reason
                 task.advance(note=f"{len(broken)} broken" if broken else "")
-        for note in rate_notes([sample for sample in samples if sample.path not in broken]):
+        for note in rate_notes([sample for sample in samples if sample not in broken]):
             progress.log(note)
         return broken
 
@@ -201,7 +203,8 @@ class FrameCache:
         with self._opened(path) as video:
             parts = list(video.frames(start_seconds=start_seconds, end_seconds=end_seconds))
         if not parts:
-            raise MediaError(path, f"no frame between {start_seconds} s and {end_seconds} s")
+            end = "the end" if end_seconds is None else f"{end_seconds} s"
+            raise MediaError(path, f"no frame between {start_seconds} s and {end}")
         frames = Frames.join(parts)
         return CachedVideo(frames.data, frames.pts, frames.time_base)
 
@@ -218,7 +221,7 @@ class FrameCache:
                     save_file({"frames": video.data}, beside, metadata={"kinema": json.dumps(header)})
         except FileNotFoundError:
             return  # the folder was deleted, or another process made room, while this was written
-        except (SafetensorError, DataError) as error:
+        except (SafetensorError, DataError, OSError) as error:
             if isinstance(error, SafetensorError) and not self.folder.exists():
                 return
             raise DataError(
@@ -233,7 +236,10 @@ class FrameCache:
         for _, size, path in files:
             if held + needed_bytes <= self.limit_bytes:
                 return
-            path.unlink(missing_ok=True)  # readers keep their mapping; another process may be faster
+            try:
+                path.unlink(missing_ok=True)  # readers keep their mapping; another process may be faster
+            except OSError:
+                continue  # another user's, in a folder that many share
             held -= size
 
     def _files(self) -> list[tuple[float, int, Path]]:
@@ -253,7 +259,8 @@ def _read(kept: Path) -> CachedVideo | None:
         with safe_open(kept, framework="pt") as opened:
             header = json.loads(opened.metadata()["kinema"])
             data = opened.get_tensor("frames")
-        os.utime(kept)  # the order of eviction; access times are often not kept by file systems
+        with suppress(OSError):  # another user's file, or read-only; evicted in between, its frames are still mapped
+            os.utime(kept)  # the order of eviction; access times are often not kept by file systems
     except (FileNotFoundError, SafetensorError):
         return None  # never kept, evicted, or cut short by a full disk: decoded again
     base = Fraction(header["numerator"], header["denominator"])

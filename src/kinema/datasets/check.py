@@ -78,7 +78,7 @@ class CheckReport:
         clip_frames: frames T of the clip that samples were compared with.
         files: a report for each distinct file, in the order of the manifest.
         classes: a count for each class, in index order.
-        broken: (path, reason) of each file that cannot be used.
+        broken: (path, reason) of each file that cannot be used, or not all samples of which can.
         notes: sentences about what is odd but can be used.
         likeness: which of `files` show the same.
         crossings: those of its pairs that stand in different splits or groups.
@@ -102,6 +102,16 @@ class CheckReport:
     def fine(self) -> bool:
         """Whether nothing is broken and nothing leaks from one split to another."""
         return not self.broken and not self.leaks
+
+    @property
+    def usable(self) -> tuple[int, ...]:
+        """Indices of the samples whose file is whole and that begin before its end."""
+        by_path = {report.path: report for report in self.files}
+        return tuple(
+            index
+            for index, sample in enumerate(self.manifest.samples)
+            if by_path[sample.path].reason is None and not _is_late(sample, by_path[sample.path])
+        )
 
     def alike(self) -> Iterator[Crossing]:
         """Every pair of files that show the same, those across splits first, then those across groups."""
@@ -173,10 +183,14 @@ def _distinct(manifest: Manifest) -> list[Path]:
 def _broken(manifest: Manifest, reports: dict[Path, FileReport]) -> dict[Path, str]:
     broken = {path: report.reason for path, report in reports.items() if report.reason is not None}
     for sample in manifest.samples:
-        start, duration = sample.start_seconds or 0.0, reports[sample.path].duration_seconds
-        if sample.path not in broken and start >= duration:
+        if sample.path not in broken and _is_late(sample, reports[sample.path]):
+            start, duration = sample.start_seconds or 0.0, reports[sample.path].duration_seconds
             broken[sample.path] = f"a sample starts at {start:g} s, but the video lasts {duration:.3f} s"
     return broken
+
+
+def _is_late(sample: Sample, report: FileReport) -> bool:
+    return (sample.start_seconds or 0.0) >= report.duration_seconds
 
 
 def _span_seconds(sample: Sample, report: FileReport) -> float:

@@ -76,7 +76,7 @@ def require_above(folder: Path | str, manifest: Manifest, *, instead: str) -> No
 
 
 def write_quarantine(folder: Path | str, report: CheckReport) -> tuple[Path, Path]:
-    """Write `quarantine.csv` (path, reason of each broken file) and `kept.csv`, a manifest of all other samples.
+    """Write `quarantine.csv` (path, reason of each broken file) and `kept.csv`, a manifest of the usable samples.
 
     No video is moved, changed or removed.
 
@@ -88,18 +88,17 @@ def write_quarantine(folder: Path | str, report: CheckReport) -> tuple[Path, Pat
         DataError: nothing is left to keep, or the folder cannot be written to.
     """
     require_above(folder, report.manifest, instead=f"--quarantine {report.manifest.root}")
-    root, broken = _absolute(folder), dict(report.broken)
+    root = _absolute(folder)
     quarantine, kept = root / "quarantine.csv", root / "kept.csv"
     rows = [(_named(path, root), reason) for path, reason in report.broken]
     write_spreadsheet(quarantine, ("path", "reason"), rows)
-    whole = [index for index, sample in enumerate(report.manifest.samples) if sample.path not in broken]
-    if not whole:
+    if not report.usable:
         raise DataError(
             f"every video of {report.manifest.source} is broken: there is nothing to keep",
             allowed="a data set with at least one video that decodes",
             next_step=f"see {quarantine} for the reasons",
         )
-    report.manifest.take(whole).write(kept)
+    report.manifest.take(report.usable).write(kept)
     return quarantine, kept
 
 

@@ -200,7 +200,11 @@ def require_modality(samples: Sequence[Sample], modality: Modality, *, computed:
 
 
 def _folders(manifest: Manifest, out: Path) -> dict[Path, Path]:
-    """Where the flow of each video goes: by its name without ending, or with it where two differ in that alone."""
+    """Where the flow of each video goes: by its name without ending.
+
+    With it where two differ in that alone, or where the folder would hold that of other videos, too: a folder of flow
+    is replaced as a whole.
+    """
     paths = list(dict.fromkeys(sample.path for sample in manifest.samples))
     given = [path for path in paths if is_flow(path)]
     outside = [path for path in paths if not path.is_relative_to(manifest.root)]
@@ -211,8 +215,9 @@ def _folders(manifest: Manifest, out: Path) -> dict[Path, Path]:
         )
     bare = {path: path.relative_to(manifest.root) if path.is_dir() else _stem(path, manifest.root) for path in paths}
     taken = Counter(bare.values())
+    above = {parent for short in bare.values() for parent in short.parents}
     return {
-        path: out / "flow" / (short if taken[short] == 1 else path.relative_to(manifest.root))
+        path: out / "flow" / (short if taken[short] == 1 and short not in above else path.relative_to(manifest.root))
         for path, short in bare.items()
     }
 

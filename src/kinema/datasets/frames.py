@@ -35,7 +35,7 @@ from kinema.core.spec import ClipSpec
 from kinema.datasets.content import content_sha256, content_size_bytes
 from kinema.datasets.manifest import Manifest
 from kinema.datasets.processes import read_apart
-from kinema.video.frame_record import RECORD_NAME, FrameRecord, FrameSource, FrameTimes
+from kinema.video.frame_record import RECORD_NAME, FrameRecord, FrameSource, FrameTimes, exact_fps
 from kinema.video.source import Recording, open_recording
 from kinema.video.still import encode_jpeg
 
@@ -356,7 +356,7 @@ def _write(job: _Job, source: FrameSource) -> FrameFolderReport:
             sizes = [_save(beside, number, picture, job.rule) for number, picture in _numbered(video, job.rule)]
             times = _times(video, len(sizes), job.rule)
         (beside / _COUNT_NAME).write_text(str(len(sizes)), encoding="ascii")
-        fps = Fraction(len(sizes)) / ((times.end_pts - times.pts[0]) * times.time_base)
+        fps = _rate(job.path, Fraction(len(sizes)) / ((times.end_pts - times.pts[0]) * times.time_base))
         FrameRecord(fps, len(sizes), 1, times, source).write(beside)
         if job.folder.exists():
             shutil.rmtree(job.folder)
@@ -392,6 +392,14 @@ def _times(video: Recording, count: int, rule: FrameRule) -> FrameTimes:
     info = video.info
     end = info.start_pts + round(Fraction(info.duration_seconds) / info.time_base)
     return FrameTimes(video.pts, max(end, video.pts[-1] + 1), info.time_base)
+
+
+def _rate(path: Path, fps: Fraction) -> Fraction:
+    """`fps`; MediaError where no reader would take a record of it."""
+    try:
+        return exact_fps(fps)
+    except ValueError as error:
+        raise MediaError(path, f"{error}, more than a folder of frames may have") from error
 
 
 def _seconds(video: Recording) -> list[float]:

@@ -12,10 +12,11 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 from unicodedata import normalize
 
 from kinema.core.errors import DataError, MediaError, nearest
@@ -25,9 +26,10 @@ from kinema.datasets.classes import read_classes, write_classes
 from kinema.datasets.content import content_size_bytes
 from kinema.datasets.folder import read_folder
 from kinema.datasets.parquet import PARQUET_SUFFIX, read_parquet, require_pyarrow, write_parquet
-from kinema.datasets.sample import Sample
+from kinema.datasets.sample import Sample, listing
 from kinema.datasets.shards.index import is_packed
 from kinema.datasets.table import read_table, write_table
+from kinema.video.flow_record import is_flow, read_record
 
 __all__ = ["Manifest", "Sample", "read_manifest"]
 
@@ -100,13 +102,14 @@ class Manifest:
         """SHA-256, in hexadecimal, over every sample's relative path, label, times and file size.
 
         The same on every machine and in every order of rows. No content is read: a file altered
-        without changing its size goes unnoticed.
+        without changing its size goes unnoticed. Of stored flow, what its record says counts in place of
+        the size: how it was computed, and from which video.
 
         Raises:
             DataError: a file is gone.
         """
         rows = sorted(
-            json.dumps([self.relative(one.path), one.label, one.start_seconds, one.end_seconds, _size_bytes(one.path)])
+            json.dumps([self.relative(one.path), one.label, one.start_seconds, one.end_seconds, _extent(one.path)])
             for one in self.samples
         )
         return hashlib.sha256("\n".join(rows).encode()).hexdigest()
@@ -140,8 +143,9 @@ class Manifest:
         Where classes are not in the order of their sorted names, the file that says so goes beside.
 
         Raises:
-            DataError: a video lies outside that folder, and `allow_absolute` is not set; the folder cannot
-                be written to; or a table of the same name in the other form has another order of classes.
+            DataError: a video lies outside that folder, and `allow_absolute` is not set; the name of one is no
+                valid text; the folder cannot be written to; or a table of the same name in the other form has
+                another order of classes.
             UsageError: Parquet, and pyarrow is not installed.
         """
         target = _absolute(path)
@@ -153,15 +157,20 @@ class Manifest:
                 allowed="a manifest in a folder that holds all its videos",
                 next_step=f"write it to {self.root / target.name}",
             )
+        names = [below.name(sample.path) for sample in self.samples]
+        _require_text(target, names)
         usual = self.labels == _sorted_labels(self.samples) and not self.labels.parts
         order = None if usual else self.labels
         in_parquet = target.suffix.lower() == PARQUET_SUFFIX
         if in_parquet:
             require_pyarrow()
         _require_same_order(target, order)
-        write_classes(target, order)  # first: a table without its order is in another one
         write = write_parquet if in_parquet else write_table
-        write(target, self.samples, [below.name(sample.path) for sample in self.samples])
+        if order is not None:
+            write_classes(target, order)  # first: a table without its order is in another one
+        write(target, self.samples, names)
+        if order is None:
+            write_classes(target, None)  # last: it is the order of the table that was there before
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -215,6 +224,25 @@ def read_manifest(path: Path | str, *, allow_absolute: bool | None = None, min_c
     return manifest
 
 
+def _require_text(target: Path, names: Sequence[str]) -> None:
+    """Refuse names that a file in UTF-8 cannot hold, so that it would lead to no video."""
+    odd = [name.encode("utf-8", "backslashreplace").decode() for name in names if not _is_text(name)]
+    if odd:
+        raise DataError(
+            f"{len(odd)} videos in {target.name} would have names that are not UTF-8:\n{listing(odd)}",
+            allowed="file and folder names in UTF-8",
+            next_step="rename them",
+        )
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:  # a lone surrogate, for a byte that is no text
+        return False
+    return True
+
+
 def _require_same_order(target: Path, order: LabelMap | None) -> None:
     """`a.csv` and `a.parquet` share `a.classes.json`: to write one must not give the other's classes other indices."""
     others = [target.with_suffix(suffix) for suffix in _TABLES if suffix != target.suffix.lower()]
@@ -261,6 +289,17 @@ class _Below:
     def name(self, path: Path) -> str:
         """`path` from the folder on; in full where it lies elsewhere."""
         return path.as_posix().removeprefix(self._start)
+
+
+def _extent(path: Path) -> int | dict[str, Any]:
+    """What stands for the content of `path`: its size, or of stored flow the record without the place of its video."""
+    if is_flow(path):
+        try:
+            record = read_record(path)
+        except MediaError:
+            return _size_bytes(path)  # told with all broken files, when it is read
+        return replace(record, source=replace(record.source, path=None)).to_json()
+    return _size_bytes(path)
 
 
 def _size_bytes(path: Path) -> int:

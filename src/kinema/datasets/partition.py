@@ -41,7 +41,10 @@ def deal(units: Sequence[str], targets: Sequence[int], shares: Sequence[float], 
     Returns:
         int64 (N,), part indices in [0, P).
     """
-    names = sorted(set(units), key=lambda name: hashlib.sha256(f"{seed}/{name}".encode()).digest())
+    # A file name that is no valid text counts by its bytes.
+    names = sorted(
+        set(units), key=lambda name: hashlib.sha256(f"{seed}/{name}".encode("utf-8", "surrogateescape")).digest()
+    )
     index = {name: number for number, name in enumerate(names)}
     owned = [index[name] for name in units]
     kinds, kind = _kinds(owned, targets, len(names))

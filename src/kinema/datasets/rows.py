@@ -159,7 +159,8 @@ def _seconds(row: dict[str, Cell], column: str) -> float | None:
 
 def _require_consistent(given: str, sample: Sample, other: Sample, where: str) -> None:
     """Two rows of one file must be two segments of one group."""
-    if (sample.start_seconds, sample.end_seconds) == (other.start_seconds, other.end_seconds):
+    times, others = ((one.start_seconds or 0.0, one.end_seconds) for one in (sample, other))
+    if times == others:
         raise DataError(f"{given} again, '{sample.label}' here and '{other.label}' on {where}")
     if sample.group != other.group:
         raise DataError(f"{given} in group '{sample.group or ''}' here and '{other.group or ''}' on {where}")

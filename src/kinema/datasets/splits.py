@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from itertools import combinations
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,7 @@ from kinema.core.errors import DataError, UsageError, nearest
 from kinema.core.labels import LabelMap
 from kinema.datasets.manifest import Manifest
 from kinema.datasets.partition import deal
-from kinema.datasets.sample import SPLITS, listing
+from kinema.datasets.sample import SPLITS, Sample, listing
 
 __all__ = ["SPLIT_BY", "Split", "SplitRule", "doubts_of", "make_splits", "restore_split", "shared_by_parts"]
 
@@ -124,13 +123,13 @@ class Split:
             raise DataError(f"the {name} part of this split is empty", allowed=", ".join(filled))
         return indices
 
-    def leave_out(self, manifest: Manifest, paths: Collection[Path]) -> Split:
-        """This split without the samples of `paths`, such as broken files; the fingerprints stay.
+    def leave_out(self, manifest: Manifest, samples: Collection[Sample]) -> Split:
+        """This split without `samples`, such as those that do not decode; the fingerprints stay.
 
         Raises:
             DataError: a class loses all that it is trained on.
         """
-        gone = {index for index, sample in enumerate(manifest.samples) if sample.path in paths}
+        gone = {index for index, sample in enumerate(manifest.samples) if sample in samples}
         kept = [tuple(index for index in part if index not in gone) for part in (self.train, self.val, self.test)]
         left = replace(self, train=kept[_TRAIN], val=kept[_VAL], test=kept[_TEST])
         _require_trained(manifest, left.train, range(len(manifest)))

@@ -31,7 +31,8 @@ def read_table(source: Path, *, allow_absolute: bool) -> list[Sample]:
     """The rows of `source`, in order.
 
     Raises:
-        DataError: no table, unknown or missing columns, or rows that cannot be used, all of them named.
+        DataError: no table, unknown or missing columns, quotes that do not close on their line, or rows that
+            cannot be used, all of them named.
     """
     shape = f"a first line such as path,label,group out of the columns {', '.join(COLUMNS)}"
     try:
@@ -69,11 +70,20 @@ def write_table(target: Path, samples: Sequence[Sample], paths: Iterable[str]) -
 
 def _lines(opened: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
     """Every line that is not empty, with its number."""
-    reader = csv.reader(opened)
-    for raw in reader:
+    reader = csv.reader(opened, strict=True)
+    while True:
+        number = reader.line_num + 1
+        try:
+            raw = next(reader, None)
+        except csv.Error as error:
+            raise csv.Error(f"{error} (line {number})") from error
+        if raw is None:
+            return
         cells = [cell.strip() for cell in raw]
+        if any("\n" in cell or "\r" in cell for cell in cells):  # most often the rows up to the next quote
+            raise csv.Error(f"a cell of more than one line (line {number})")
         if any(cells):
-            yield reader.line_num, cells
+            yield number, cells
 
 
 def _unmarked(cells: list[str], marked: Sequence[int]) -> list[str]:

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from kinema.clips.window import slide
 from kinema.core.atomic import replacing
-from kinema.core.errors import UsageError, nearest
+from kinema.core.errors import DataError, UsageError, nearest
 from kinema.core.labels import LabelMap
 from kinema.core.progress import Progress
 from kinema.core.team import Team
@@ -26,7 +27,15 @@ from kinema.evaluation.report import BrokenFile, Fact, Mistake, Protocol, Report
 from kinema.inference.predictor import Predictor, load
 from kinema.models.weights import ModelCard
 
-__all__ = ["Examination", "examine", "examine_samples", "report_of", "write_examination"]
+__all__ = [
+    "Examination",
+    "examine",
+    "examine_samples",
+    "report_of",
+    "require_folder",
+    "require_views",
+    "write_examination",
+]
 
 _MOST_MISTAKES = 20
 
@@ -98,12 +107,15 @@ def examine(
         progress: where bars are drawn.
 
     Raises:
-        DataError: labels that the network does not know, or a split that cannot be told.
+        DataError: labels that the network does not know, a split that cannot be told, or `out` is no folder.
         BrokenFilesError: videos do not decode, and they are not to be skipped.
+        UsageError: no such split, or windows further apart than they are long.
     """
     if split not in _CALLED:
         raise UsageError(f"--split {split}{nearest(split, _CALLED)}", allowed=", ".join(_CALLED))
+    require_folder(out)
     predictor = load(weights, device=device, progress=progress)
+    require_views(views, predictor.card)
     part = part_of(data, predictor.card, split, skip_broken=skip_broken, progress=progress)
     found = examine_samples(
         predictor,
@@ -123,6 +135,31 @@ def examine(
 
 
 _CALLED = {"train": "training", "val": "validation", "test": "held-out", "all": "labelled"}
+
+
+def require_folder(out: Path | None) -> None:
+    """Refuse, before anything is scored, an `out` in which nothing could be written.
+
+    Raises:
+        DataError: it is a file, or lies below one.
+    """
+    held = next((path for path in (out, *out.parents) if path.exists()), None) if out is not None else None
+    if held is not None and not held.is_dir():
+        raise DataError(
+            f"cannot write to {out}: {held} is a file",
+            allowed="a folder, which may be new",
+            next_step="choose another folder with --out",
+        )
+
+
+def require_views(views: Views, card: ModelCard) -> None:
+    """Refuse, before any video is read, windows that would leave frames of it unseen.
+
+    Raises:
+        UsageError: as `slide`.
+    """
+    frames = card.input.clip.frames
+    slide(frames, frames, views.hop(frames))
 
 
 def examine_samples(
@@ -171,7 +208,8 @@ def pool(
         np.asarray(targets),
         level="video",
         labels=labels,
-        groups=groups if any(named) else None,
+        # Segments of one file hang together as the videos of a group do.
+        groups=groups if any(named) or len(set(groups)) < len(groups) else None,
     )
     return Examination(protocol, split, clip, video, tuple(scored), root, tuple(broken), tuple(notes))
 
@@ -200,8 +238,16 @@ def write_examination(folder: Path, found: Examination, report: Report) -> None:
     """predictions.csv, metrics.json and report.html in `folder`."""
     _write_predictions(folder / "predictions.csv", found)
     with replacing(folder / "metrics.json") as beside:
-        beside.write_text(json.dumps(found.to_json(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        beside.write_bytes(_json_bytes(found.to_json()))
     write_report(folder / "report.html", report)
+
+
+def _json_bytes(value: dict[str, Any]) -> bytes:
+    try:
+        text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+        return text.encode("utf-8")
+    except UnicodeEncodeError:  # a file name that is no valid text (a lone surrogate): JSON can spell it out
+        return (json.dumps(value, indent=2) + "\n").encode("ascii")
 
 
 def _mistakes(found: Examination) -> tuple[Mistake, ...]:
@@ -220,7 +266,11 @@ def _mistakes(found: Examination) -> tuple[Mistake, ...]:
 
 def _write_predictions(path: Path, found: Examination) -> None:
     names = found.video.labels.require()
-    with replacing(path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
+    # A file name that is no valid text (a lone surrogate) is spelt out.
+    with (
+        replacing(path) as beside,
+        beside.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
+    ):
         writer = csv.writer(file)
         columns = ("path", "start_seconds", "end_seconds", "group", "label", "predicted")
         writer.writerow([*columns, *(f"p_{name}" for name in names)])

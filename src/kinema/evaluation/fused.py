@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,17 +11,27 @@ import numpy as np
 import numpy.typing as npt
 
 from kinema.clips.window import windows
-from kinema.core.errors import BrokenFilesError, DataError
+from kinema.core.errors import DataError
 from kinema.core.progress import Progress
 from kinema.core.spec import ClipSpec
 from kinema.datasets.cache import FrameCache
 from kinema.datasets.flow import flow_recipe
 from kinema.datasets.sample import Sample
 from kinema.datasets.shards.index import is_packed
-from kinema.evaluation.examine import Examination, examine, pool, report_of, write_examination
+from kinema.evaluation.examine import (
+    Examination,
+    examine,
+    pool,
+    report_of,
+    require_folder,
+    require_views,
+    write_examination,
+)
+from kinema.evaluation.part import readable
 from kinema.evaluation.protocol import ScoredVideo, Views, score_videos
 from kinema.inference.fusion import Fusion, class_order, fuse, require_fusion, seen_by, side_by_side
 from kinema.inference.predictor import Predictor, load
+from kinema.models.weights import fresh_notes
 from kinema.video.flow_record import flow_doubts
 
 __all__ = ["examine_fused"]
@@ -56,7 +67,7 @@ def examine_fused(
 
     Raises:
         DataError: as there; or `data` is packed.
-        BrokenFilesError: the second network cannot be fed with what the first one was.
+        BrokenFilesError: the second network cannot be fed with what the first one was, and that is not to be skipped.
         UsageError: no such fusion.
         WeightsError: the networks do not tell the same classes apart.
     """
@@ -67,24 +78,43 @@ def examine_fused(
             allowed="a folder of class folders, or a manifest",
             next_step="fuse on the data set that was packed",
         )
+    require_folder(out)
     first, second = (load(each, device=device, progress=progress) for each in (weights, beside))
+    require_views(views, second.card)
     order = class_order(first.card.labels, second.card.labels)
     alone = examine(
         weights, data, split=split, views=views, skip_broken=skip_broken, device=device, out=None, progress=progress
     )
-    answers, fused, doubts = _beside(alone, first, second, order, chosen, views, progress)
+    alone, theirs = _decoded_by_both(alone, first, second, skip_broken=skip_broken, progress=progress)
+    answers, fused, doubts = _beside(alone, theirs, first, second, order, chosen, views, progress)
     found = _pooled(alone, fused, first, notes=(*alone.notes, *doubts, *_leak_notes(alone, beside)))
     figures = f"{_figure(weights, alone)}, {_figure(beside, _pooled(alone, answers, first))}"
     told = f"{alone.protocol.views}, fused with those of {Path(beside).name} by {chosen} (video top-1 alone: {figures})"
     found = replace(found, protocol=replace(alone.protocol, views=told))
     if out is not None:
-        title = f"{Path(weights).name} and {Path(beside).name} on {Path(data).name}"
+        source = os.path.normpath(Path(data).absolute())
+        title = f"{Path(weights).name} and {Path(beside).name} on {Path(source).name}"
         write_examination(out, found, report_of(title, found, first.card))
     return found
 
 
+def _decoded_by_both(
+    alone: Examination, first: Predictor, second: Predictor, *, skip_broken: bool, progress: Progress
+) -> tuple[Examination, tuple[Sample, ...]]:
+    """What is left of `alone` without the videos that the second network cannot be fed with, and what it is fed."""
+    theirs = _seen_by(second, [video.sample for video in alone.scored])
+    kept, broken = readable(theirs, FrameCache.of(second.card.input), skip_broken=skip_broken, progress=progress)
+    if not broken:
+        return alone, theirs
+    decoded = set(kept)
+    scored = [video for video, sample in zip(alone.scored, theirs, strict=True) if sample in decoded]
+    left = replace(alone, broken=(*alone.broken, *broken))
+    return _pooled(left, scored, first, notes=alone.notes), kept
+
+
 def _beside(
     alone: Examination,
+    theirs: Sequence[Sample],
     first: Predictor,
     second: Predictor,
     order: list[int],
@@ -94,10 +124,7 @@ def _beside(
 ) -> tuple[list[ScoredVideo], list[ScoredVideo], tuple[str, ...]]:
     """What the second network says of the videos, what both say together, and what speaks against its flow."""
     samples = tuple(video.sample for video in alone.scored)
-    theirs = _seen_by(second, samples)
     cache = FrameCache.of(second.card.input)
-    if reasons := cache.fill(theirs, progress):
-        raise BrokenFilesError(reasons, len({sample.path for sample in theirs}))
     others = score_videos(second, theirs, cache=cache, views=views, progress=progress)
     spans = _spans(samples, FrameCache.of(first.card.input), first.card.input.clip, views)
     their_spans = _spans(theirs, cache, second.card.input.clip, views)
@@ -109,7 +136,8 @@ def _beside(
         replace(video, clips=fuse(video.clips, side_by_side(here, there, answer.clips), fusion).astype(np.float32))
         for video, answer, here, there in zip(alone.scored, answers, spans, their_spans, strict=True)
     ]
-    return answers, fused, flow_doubts(flow_recipe(theirs), second.card.input)
+    doubts = (*fresh_notes(second.card), *flow_doubts(flow_recipe(theirs), second.card.input))
+    return answers, fused, doubts
 
 
 def _seen_by(second: Predictor, samples: Sequence[Sample]) -> tuple[Sample, ...]:

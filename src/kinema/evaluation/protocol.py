@@ -10,8 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from kinema.clips.window import windows
+from kinema.clips.window import WindowSpan, windows
+from kinema.core.errors import DataError
 from kinema.core.progress import Progress, Silent
+from kinema.core.spec import ClipSpec
 from kinema.core.team import Alone, Team
 from kinema.datasets.cache import CachedVideo, VideoShelf
 from kinema.datasets.sample import Sample
@@ -110,6 +112,7 @@ def score_videos(
 
     Raises:
         MediaError: a video that cannot be read; nothing is replaced by something else.
+        DataError: a video too short for clips that are not padded.
     """
     chosen, crew = views or Views(), team or Alone()
     with (progress or Silent()).task("scoring", len(samples), "videos") as task:
@@ -169,10 +172,7 @@ def _window_counts(
         return ()
     with team.together():
         spec = predictor.card.input.clip
-        mine = [
-            len(tuple(windows(_open(cache, sample).times, spec, views.hop(spec.frames))))
-            for sample in samples[team.rank :: team.ranks]
-        ]
+        mine = [len(_spans(_open(cache, sample), sample, spec, views)) for sample in samples[team.rank :: team.ranks]]
     parts = team.gather(mine)
     return tuple(parts[number % team.ranks][number // team.ranks] for number in range(len(samples)))
 
@@ -185,12 +185,19 @@ def _windows(
         if not turns.has_any(place):
             continue
         video = _open(cache, sample)
-        for number, span in enumerate(windows(video.times, spec, views.hop(spec.frames))):
+        for number, span in enumerate(_spans(video, sample, spec, views)):
             if not turns.has(place, number):
                 continue
             middle = span.indices[len(span.indices) // 2]
             indices = (middle,) * len(span.indices) if views.still else span.indices
             yield _Window(place, number, video.read(indices).data)
+
+
+def _spans(video: CachedVideo, sample: Sample, spec: ClipSpec, views: Views) -> tuple[WindowSpan, ...]:
+    try:
+        return windows(video.times, spec, views.hop(spec.frames))
+    except DataError as error:
+        raise DataError(f"{sample.path}: {error.given}", allowed=error.allowed, next_step=error.next_step) from error
 
 
 def _open(cache: VideoShelf, sample: Sample) -> CachedVideo:

@@ -34,6 +34,7 @@ __all__ = [
     "LoadReport",
     "ModelCard",
     "Weights",
+    "fresh_notes",
     "load_backbone",
     "load_extractor",
     "load_model",
@@ -279,8 +280,17 @@ def replace_head(model: VideoModel, num_classes: int) -> HeadChange:
     return HeadChange(model.heads, before[0], num_classes)
 
 
+def fresh_notes(card: ModelCard) -> tuple[str, ...]:
+    """One sentence where layers were left fresh when the weights were converted, or none."""
+    fresh = _fresh_tensors(card)
+    if not fresh:
+        return ()
+    told = f"{shortened(fresh)} had no values when the weights were converted, and are random"
+    return (f"{told}: train the network before its answers are believed",)
+
+
 def load_backbone(model: VideoModel, path: Path | str, labels: LabelMap, *, fed: InputSpec | None = None) -> LoadReport:
-    """Start `model` from the weights at `path`; its heads stay fresh where the classes differ.
+    """Start `model` from the weights at `path`; its heads stay fresh where the classes differ, or the file's are.
 
     Args:
         model: a network made by `create_model`.
@@ -300,7 +310,9 @@ def load_backbone(model: VideoModel, path: Path | str, labels: LabelMap, *, fed:
     tensors = _read_tensors(path)
     own = model.state_dict()
     of_heads = [name for name in own if name.startswith(tuple(f"{head}." for head in model.heads))]
-    fresh = () if card.labels.is_known and card.labels == labels else tuple(of_heads)
+    if card.labels.is_known and card.labels == labels:
+        of_heads = [name for name in of_heads if name in _fresh_tensors(card)]
+    fresh = tuple(of_heads)
     taken = {name: tensor for name, tensor in tensors.items() if name not in fresh}
     _require_fit(str(path), taken, {name: tensor for name, tensor in own.items() if name not in fresh})
     model.load_state_dict(taken, strict=False)
@@ -341,6 +353,12 @@ def load_extractor(model: DymstaNet, path: Path | str, *, fed: InputSpec | None 
         unused=tuple(sorted(tensors.keys() - own.keys())),
         differing_input=_differing_input(card, fed),
     )
+
+
+def _fresh_tensors(card: ModelCard) -> list[str]:
+    """Names of the tensors that a conversion found no values for."""
+    fresh = card.provenance.get("fresh_tensors")
+    return [str(name) for name in fresh] if isinstance(fresh, list) else []
 
 
 def _require_architecture(path: Path | str, card: ModelCard, model: VideoModel) -> None:

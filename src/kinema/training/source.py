@@ -153,22 +153,21 @@ class _ManifestPlan:
         manifest, spec = self.manifest, self.config.input_spec
         cache, crops = FrameCache.of(spec), FrameCache.of(cut_from(spec, self.config))
         broken: dict[str, BrokenFile] = {}
+        gone: set[Sample] = set()
         for samples, shelf in self._read_from(cache, crops):
-            kept, gone = readable(samples, shelf, skip_broken=self.config.skip_broken, progress=progress)
+            kept, lost = readable(samples, shelf, skip_broken=self.config.skip_broken, progress=progress)
             require_length(kept, shelf, spec.clip)
-            broken.update({file.path: file for file in gone})
+            broken.update({file.path: file for file in lost})
+            gone |= set(samples) - set(kept)
         return Source(
             name=manifest.source.name,
             labels=manifest.labels,
             fingerprint=manifest.fingerprint,
             root=manifest.root,
             videos=cache,
-            divisions=tuple(
-                self._division(split.leave_out(manifest, {Path(path) for path in broken}), crops)
-                for split in self.splits
-            ),
+            divisions=tuple(self._division(split.leave_out(manifest, gone), crops) for split in self.splits),
             broken=tuple(broken.values()),
-            notes=rate_notes(manifest.samples),
+            notes=rate_notes(sample for sample in manifest.samples if sample not in gone),
             flow=self.flow,
         )
 

@@ -3,7 +3,7 @@ from unicodedata import normalize
 import pytest
 
 from kinema.core.errors import DataError
-from kinema.datasets.published.disk import Disk, folded, part_of, read_lines, without_suffix
+from kinema.datasets.published.disk import Disk, folded, numbered_lines, part_of, read_lines, without_suffix
 
 
 @pytest.fixture
@@ -34,6 +34,18 @@ def test_the_split_then_the_ending_then_the_path_decide_among_equals(disk):
     assert found(held, "x.mkv") == "other/x.mkv"
     assert found(held, "x.flv") == "other/x.avi"
     assert found(held, "x") == "other/x.avi"
+
+
+def test_a_video_in_the_folder_of_another_split_is_never_meant(disk):
+    held = disk("val/fight/2.mp4", "test/3.mp4", "validation_256/4.mp4")
+    assert found(held, "train/fight/2.mp4") is None
+    assert found(held, "fight/2.mp4", split="train") is None
+    assert found(held, "fight/2.mp4", split="val") == "val/fight/2.mp4"
+    assert found(held, "validation/2.mp4", split="train") == "val/fight/2.mp4"  # the name tells more than the list
+    assert found(held, "3.mp4", split="train") is None
+    assert found(held, "3.mp4") == "test/3.mp4"
+    assert found(held, "3.mp4", split="train", classes=("test", "run")) == "test/3.mp4"  # a class of that name
+    assert found(held, "4.mp4", split="train") == "validation_256/4.mp4"  # no whole name of a split
 
 
 def test_names_of_windows_in_any_form_and_with_dots(disk):
@@ -68,6 +80,7 @@ def test_names_as_they_compare():
 def test_lines_of_a_text(tmp_path):
     (tmp_path / "a.txt").write_bytes("\ufeffa b\r\n\n  c \n".encode())
     assert read_lines(tmp_path / "a.txt") == ["a b", "c"]
+    assert numbered_lines(tmp_path / "a.txt") == [(1, "a b"), (3, "c")]
     (tmp_path / "b.txt").write_bytes(b"\xff\xfe\xff")
     for name in ("b.txt", "none.txt"):
         with pytest.raises(DataError, match=f"cannot read .*{name}"):

@@ -2,6 +2,7 @@ import json
 from unicodedata import normalize
 
 import pytest
+from PIL import Image
 
 from kinema.core.errors import DataError
 from kinema.core.labels import LabelMap
@@ -124,6 +125,25 @@ def test_folders_of_frames_as_its_tools_make_them(place, taken):
     found, manifest = taken("hara-json", root)
     assert [(manifest.relative(one.path), one.split) for one in manifest.samples] == [("run/v.1", "train")]
     assert not found.unlisted
+
+
+@pytest.mark.parametrize(
+    ("segment", "times"),
+    [((1, 51), (None, None)), ((0, 50), (None, None)), ((1, 26), (None, 1.0)), ((0, 25), (None, 1.0))],
+)
+def test_the_first_frames_of_a_folder_are_a_part_of_it(place, taken, segment, times):
+    root = place(*(f"run/v/image_{number:05}.jpg" for number in range(1, 51)))
+    Image.new("RGB", (8, 8)).save(root / "run/v/image_00001.jpg")
+    (root / "x.json").write_text(text({"v": entry("training", "run", segment)}))
+    found, manifest = taken("hara-json", root)
+    assert [(one.start_seconds, one.end_seconds) for one in manifest.samples] == [times]
+    assert found.notes == ()
+
+
+def test_the_first_frames_of_files_are_taken_for_all_of_them_and_told(lay, taken):
+    found, manifest = taken("hara-json", lay("run/a.mp4", **{"x.json": text({"a": entry("training", "run", (1, 9))})}))
+    assert manifest.samples[0].end_seconds is None
+    assert found.notes == ("1 segments that begin with the first frame of a file were taken for all of it",)
 
 
 def test_a_video_of_another_class_is_never_meant(lay, taken):

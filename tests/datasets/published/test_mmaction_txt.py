@@ -40,6 +40,37 @@ def test_one_list(lay, taken):
     assert (found.listed, {one.split for one in manifest.samples}) == (2, {"train"})
 
 
+def test_of_several_official_splits_the_first_is_taken_and_told(lay, taken):
+    found, manifest = taken("mmaction-txt", lay(*VIDEOS, **LISTS))
+    assert [(one.path.name, one.split) for one in manifest.samples] == [
+        ("a b.avi", "train"),
+        ("c.avi", "train"),
+        ("d.avi", "val"),
+    ]
+    assert found.notes[0] == "the lists are of splits 1, 2: split 1 was taken"
+    assert not taken("mmaction-txt", lay(*VIDEOS, **LISTS), split=1)[0].notes
+
+
+def test_a_lost_video_is_none_of_another_split_or_class(lay, taken):
+    lists = {
+        "train_list.txt": "train/fight/1.mp4 0\ntrain/fight/2.mp4 0\ncalm/3.mp4 1\nfight/3.mp4 0\n",
+        "label_map.txt": "violence\nnormal\n",
+    }
+    found, manifest = taken("mmaction-txt", lay("train/fight/1.mp4", "val/fight/2.mp4", "fight/3.mp4", **lists))
+    assert [(manifest.relative(one.path), one.label) for one in manifest.samples] == [
+        ("train/fight/1.mp4", "violence"),
+        ("fight/3.mp4", "violence"),
+    ]
+    assert [one.name for one in found.absent] == ["train/fight/2.mp4", "calm/3.mp4"]
+
+
+def test_an_odd_line_is_named_and_blank_ones_and_other_texts_do_not_count(lay, taken):
+    lists = {"train.txt": "run/a b.avi 1\n\n \nhit/c.avi 0\n", "training_notes.txt": "Every video was looked at.\n"}
+    assert len(taken("mmaction-txt", lay(*VIDEOS, **lists))[1]) == 2
+    with pytest.raises(DataError, match=r"line 5 of .*train\.txt is none of such a list: run/d\.avi one"):
+        taken("mmaction-txt", lay(*VIDEOS, **{"train.txt": lists["train.txt"] + "run/d.avi one\n"}))
+
+
 @pytest.mark.parametrize(
     ("lists", "said"),
     [

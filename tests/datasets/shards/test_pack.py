@@ -272,6 +272,20 @@ def test_other_work_is_never_overwritten(clips_folder, packed, small, tmp_path, 
         pack(clips_folder.take(range(20)), tmp_path / "half", options=small, workers=0)
 
 
+def test_two_runs_at_once_are_kept_apart(clips_folder, packed, small, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        stop_after(12, patch)
+        with pytest.raises(KeyboardInterrupt):
+            pack(clips_folder, tmp_path / "out", options=small, workers=0)
+    staged = tmp_path / "out/.staged/first.mp4"
+    staged.touch()
+    with packing._alone_in(tmp_path / "out"), pytest.raises(DataError, match="another process writes shards to"):
+        pack(clips_folder, tmp_path / "out", options=small, workers=0)
+    assert staged.exists()
+    pack(clips_folder, tmp_path / "out", options=small, workers=0)
+    assert contents(tmp_path / "out") == contents(packed.address)
+
+
 def test_a_file_in_the_way(clips_folder, tmp_path):
     (tmp_path / "out").touch()
     with pytest.raises(DataError, match=re.escape(f"cannot write shards to {tmp_path / 'out'}")):

@@ -15,6 +15,7 @@ from kinema.datasets.shards import read
 from kinema.datasets.shards.blocks import Retry
 from kinema.datasets.shards.index import read_index
 from kinema.datasets.shards.order import Share
+from kinema.datasets.shards.pack import pack
 from kinema.datasets.shards.read import Position, ShardStream
 from kinema.video.file import VideoFile
 
@@ -53,6 +54,19 @@ def test_readers_share_an_epoch_without_repeats_or_losses(packed, ranks, workers
                 assert len(mine) == len(stream)
                 seen.update(mine)
         assert seen == Counter(range(18))
+
+
+@pytest.mark.parametrize("buffer", [1, 4])
+def test_a_single_shard_is_read_from_anywhere_to_there(clips_folder, small, tmp_path, buffer):
+    index = pack(clips_folder.filter("test"), tmp_path / "out", options=replace(small, shard_mib=9), workers=0)
+    assert len(index.splits["test"].shards) == 1
+    stream = ShardStream(index, "test", buffer_samples=buffer)
+    firsts = set()
+    for _ in range(6):
+        order = numbers(stream)
+        assert sorted(order) == list(range(6))
+        firsts.add(order[0])
+    assert len(firsts) > 1
 
 
 def test_the_order_is_another_each_epoch_and_the_same_each_time(packed):

@@ -18,9 +18,10 @@ from unicodedata import normalize
 
 from kinema.core.errors import DataError, shortened
 from kinema.core.progress import Progress, Silent
+from kinema.datasets.sample import SPLITS, split_name
 from kinema.video.source import VIDEO_SUFFIXES, is_frame_folder
 
-__all__ = ["Disk", "folded", "part_of", "read_lines", "without_suffix"]
+__all__ = ["Disk", "folded", "numbered_lines", "part_of", "read_lines", "without_suffix"]
 
 
 class Disk:
@@ -58,7 +59,7 @@ class Disk:
 
         A video in the folders that `name` tells goes before one elsewhere; then one below a folder of
         that `split`, one of the same ending, and the first by path. A video in the folder of another
-        class is never meant.
+        class, or of another split than the folders in `name` or else `split` tell, is never meant.
 
         Args:
             name: a file with or without folders and ending, with `/`.
@@ -73,6 +74,9 @@ class Disk:
             above = normalize("NFC", str(path)[len(str(self.root)) :]).split("/")[1:-1]
             there = not folders or above[-len(folders) :] == folders
             if not there and above and _is_other(above[-1], folders, classes):
+                continue
+            held, told = _splits(above, classes), _splits(folders, classes) or {split} - {None}
+            if held and told and not held & told:
                 continue
             elsewhere = split is not None and split not in {part_of(part) for part in above}
             ranked.append((not there, elsewhere, not path.name.endswith(wanted[len(stem) :] or path.suffix), path))
@@ -139,8 +143,18 @@ def read_lines(path: Path) -> list[str]:
     Raises:
         DataError: it cannot be read, or is no text.
     """
+    return [line for _, line in numbered_lines(path)]
+
+
+def numbered_lines(path: Path) -> list[tuple[int, str]]:
+    """`read_lines`, each with its number in the file, from 1.
+
+    Raises:
+        DataError: it cannot be read, or is no text.
+    """
     try:
-        return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        return [(number, line.strip()) for number, line in enumerate(lines, 1) if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot read {path}: {error}", allowed="a text file in UTF-8") from error
 
@@ -149,6 +163,12 @@ def _is_other(folder: str, meant: Iterable[str], classes: tuple[str, ...]) -> bo
     """Whether `folder` is that of a class, and of none that is `meant`."""
     held = folded(folder)
     return all(held != folded(one) for one in meant) and held in _all_folded(classes)
+
+
+def _splits(folders: Iterable[str], classes: tuple[str, ...]) -> set[str]:
+    """The splits that whole names of `folders` mean; a class may be called like one."""
+    named = [folder for folder in folders if split_name(folder) in SPLITS]
+    return {split_name(folder) for folder in named if folded(folder) not in _all_folded(classes)}
 
 
 @lru_cache(maxsize=8)

@@ -6,10 +6,11 @@
                        "video_path": PATH, optional}}}
 
 A class's index is its place in `labels`. Frames count from 1 (from 0 in lists for HDF5 files), END is
-exclusive; a segment that begins with the first frame was written for a whole clip and is read so. Videos
-may be files, folders of frames or HDF5 archives. Lists made for ActivityNet hold several annotations a
-video, in seconds. An ID is the file name without its ending, so two files of one name cannot both be in
-such a list.
+exclusive. A segment that begins with the first frame was written for a whole clip and is read so, unless
+END comes before the last picture of a folder of frames; how many frames a file had for those who wrote the
+list is not known. Videos may be files, folders of frames or HDF5 archives. Lists made for ActivityNet hold
+several annotations a video, in seconds. An ID is the file name without its ending, so two files of one name
+cannot both be in such a list.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,7 @@ from kinema.datasets.manifest import Manifest
 from kinema.datasets.published.disk import Disk, part_of, without_suffix
 from kinema.datasets.published.listed import Entry, Imported, settle
 from kinema.datasets.sample import Sample, listing
+from kinema.video.frame_folder import frame_files
 from kinema.video.source import open_recording
 
 __all__ = ["read_hara_json", "write_hara_json"]
@@ -54,10 +57,15 @@ def read_hara_json(disk: Disk, annotations: Path | None) -> Imported:
             next_step="name it with --annotations",
         )
     ((source, record),) = records.items()
+    unsure: list[Path] = []
     try:
-        return settle(disk, _entries(record, disk), LabelMap.of(record["labels"]))
+        imported = settle(disk, _entries(record, disk, unsure), LabelMap.of(record["labels"]))
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise DataError(f"{source} is not in the form of 3D-ResNets: {error!r}", allowed=called) from error
+    if not unsure:
+        return imported
+    note = f"{len(unsure)} segments that begin with the first frame of a file were taken for all of it"
+    return replace(imported, notes=(*imported.notes, note))
 
 
 def write_hara_json(manifest: Manifest, target: Path | str, *, progress: Progress | None = None) -> None:
@@ -90,7 +98,8 @@ def _record(path: Path) -> dict[str, Any] | None:
     return record if isinstance(record, dict) and {"labels", "database"} <= record.keys() else None
 
 
-def _entries(record: dict[str, Any], disk: Disk) -> Iterator[Entry]:
+def _entries(record: dict[str, Any], disk: Disk, unsure: list[Path]) -> Iterator[Entry]:
+    """What `record` says; videos that were taken whole, although a part may be meant, go to `unsure`."""
     labels = tuple(record["labels"])
     cut: dict[str, list[Path]] = defaultdict(list)  # some lists cut names at their first dot
     for held in disk.videos:
@@ -108,16 +117,32 @@ def _entries(record: dict[str, Any], disk: Disk) -> Iterator[Entry]:
         own = f"{label}/{identity}" if label else identity
         path = disk.find(name, split=split, classes=labels) or disk.find(own, split=split, classes=labels)
         path = path or next((one for one in cut.get(identity, ()) if one.parent.name == label), None)
-        yield Entry(name, path, label, split, None, *_times(path, annotations.get("segment")))
+        yield Entry(name, path, label, split, None, *_times(path, annotations.get("segment"), unsure))
 
 
-def _times(path: Path | None, segment: list[float] | None) -> tuple[float | None, float | None]:
-    """Seconds of a segment of frames that begins after the first one; else the whole file."""
-    if path is None or segment is None or segment[0] <= 1:
+def _times(path: Path | None, segment: list[float] | None, unsure: list[Path]) -> tuple[float | None, float | None]:
+    """Seconds of a segment of frames; None twice where it is the whole video, or is taken for it."""
+    if path is None or segment is None:
         return None, None
+    first, end = segment
+    if first <= 1:
+        frames = _pictures(path)
+        if frames is None:
+            unsure.append(path)
+        if frames is None or end >= frames:
+            return None, None
     with open_recording(path) as recording:
         fps = recording.info.average_fps
-    return (segment[0] - 1) / fps, (segment[1] - 1) / fps
+    origin = min(first, 1)
+    return (first - origin) / fps or None, (end - origin) / fps
+
+
+def _pictures(path: Path) -> int | None:
+    """How many pictures a folder of frames holds; None of a file."""
+    try:
+        return len(frame_files(path)) if path.is_dir() else None
+    except MediaError:
+        return None  # told when it is read
 
 
 def _segment(sample: Sample) -> list[int]:

@@ -10,13 +10,14 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kinema.core.errors import DataError, shortened
 from kinema.core.labels import LabelMap
-from kinema.datasets.published.disk import Disk, folded, part_of, read_lines, without_suffix
+from kinema.datasets.published.disk import Disk, folded, numbered_lines, part_of, read_lines, without_suffix
 from kinema.datasets.published.listed import Entry, Imported, settle
+from kinema.datasets.sample import SPLITS, split_name
 
 __all__ = ["read_mmaction_txt"]
 
@@ -36,13 +37,18 @@ def read_mmaction_txt(disk: Disk, annotations: Path | None, split: int | None) -
     Args:
         disk: what there is.
         annotations: a list, or a folder of lists; the root unless given.
-        split: only lists with `split_N` in their names, for data sets that have several.
+        split: only lists with `split_N` in their names, for data sets that have several; the first unless given.
 
     Raises:
-        DataError: no list, names that cannot be told, or no video.
+        DataError: no list, a line of another kind, names that cannot be told, or no video.
     """
     called = "lists with train, val or test in their names and lines `path label`"
     found = disk.require_lists(annotations, _LISTS, called)
+    numbers = {int(match[1]) for path in found if (match := re.search(r"split_?(\d+)", path.stem))}
+    notes: tuple[str, ...] = ()
+    if split is None and len(numbers) > 1:
+        split = min(numbers)
+        notes = (f"the lists are of splits {', '.join(map(str, sorted(numbers)))}: split {split} was taken",)
     if split is not None:
         found = [path for path in found if re.search(rf"split_?0*{split}(?!\d)", path.stem)]
     lines = [line for path in found for line in _lines(path)]
@@ -55,16 +61,23 @@ def read_mmaction_txt(disk: Disk, annotations: Path | None, split: int | None) -
         Entry(line.name, disk.find(line.name, split=line.split, classes=folders), labels.name(line.label), line.split)
         for line in lines
     ]
-    return settle(disk, entries, labels)
+    imported = settle(disk, entries, labels)
+    return replace(imported, notes=(*notes, *imported.notes))
 
 
 def _lines(source: Path) -> list[_Line]:
     """The lines of `source`; none where it is another kind of text."""
     lines = []
-    for text in read_lines(source):
-        match = re.fullmatch(r"(.*\S)\s+(\d+)", text)
+    read = [(number, text, re.fullmatch(r"(.*\S)\s+(\d+)", text)) for number, text in numbered_lines(source)]
+    if not any(match for _, _, match in read):
+        return []
+    for number, text, match in read:
         if match is None:
-            return []
+            raise DataError(
+                f"line {number} of {source} is none of such a list: {text}",
+                allowed="lines such as run/a.mp4 1, or run/a 250 1 for extracted frames",
+                next_step="correct or remove it, or name the lists that are meant with --annotations",
+            )
         name = match[1]
         frames = re.fullmatch(r"(.*\S)\s+\d+", name)
         if frames and without_suffix(name) == name:
@@ -74,7 +87,7 @@ def _lines(source: Path) -> list[_Line]:
 
 
 def _labels(disk: Disk, annotations: Path | None, lines: Sequence[_Line]) -> tuple[LabelMap, tuple[str, ...]]:
-    """The classes, and the names that their folders have."""
+    """The classes, and the names that their folders may have."""
     beside = annotations.parent if annotations is not None and annotations.is_file() else annotations
     maps = disk.lists(beside, r".*label_?map.*\.txt") or disk.lists(None, r".*label_?map.*\.txt")
     most = max(line.label for line in lines)
@@ -88,10 +101,11 @@ def _labels(disk: Disk, annotations: Path | None, lines: Sequence[_Line]) -> tup
         names = read_lines(maps[0])
         if most >= len(names):
             raise DataError(f"class {most} in the lists, but {maps[0]} names {len(names)}, from 0")
-        return LabelMap.of(names), tuple(names)
+        held = {_folder(line.name) for line in lines} - {""}
+        return LabelMap.of(names), (*names, *sorted(name for name in held if split_name(name) not in SPLITS))
     folders: dict[int, set[str]] = defaultdict(set)
     for line in lines:
-        folders[line.label].add(line.name.replace("\\", "/").rpartition("/")[0].rpartition("/")[2])
+        folders[line.label].add(_folder(line.name))
     names = [next(iter(folders[number])) for number in range(most + 1) if len(folders[number]) == 1]
     if len({folded(name) for name in names} - {""}) != most + 1:
         raise DataError(
@@ -100,3 +114,8 @@ def _labels(disk: Disk, annotations: Path | None, lines: Sequence[_Line]) -> tup
             next_step="put it there",
         )
     return LabelMap.of(names), tuple(names)
+
+
+def _folder(name: str) -> str:
+    """The folder that `name` ends in, which is often that of a class; blank where it tells none."""
+    return name.replace("\\", "/").rpartition("/")[0].rpartition("/")[2]

@@ -94,7 +94,8 @@ def _encode(job: EncodeJob) -> EncodedClip:
         chunks = video.frames(start_seconds=job.start_seconds or 0.0, end_seconds=job.end_seconds)
         first = next(chunks, None)
         if first is None:
-            raise MediaError(job.path, f"no frame between {job.start_seconds or 0.0} s and {job.end_seconds} s")
+            end = "the end" if job.end_seconds is None else f"{job.end_seconds} s"
+            raise MediaError(job.path, f"no frame between {job.start_seconds or 0.0} s and {end}")
         if first.data.shape[1] != 3:
             raise MediaError(job.path, "optical flow, where shards hold pictures")
         height, width = (length - length % 2 for length in first.data.shape[2:])

@@ -141,8 +141,8 @@ class PackedClips:
 class PackedLoader:
     """Batches of one process, epoch after epoch, read by worker processes; each iteration is one epoch.
 
-    The samples that do not fill a batch on every process are left out of that epoch, and, as the
-    order of shards changes, of no sample's training.
+    The samples that do not fill a batch on every process are left out of that epoch. Each epoch begins
+    elsewhere in the data set, so that these are others every time.
 
     Args:
         clips: what is read.

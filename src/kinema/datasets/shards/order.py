@@ -1,8 +1,9 @@
 """Which samples of a packed split are read when, by whom: arithmetic on the index, before a byte is read.
 
 An epoch is the split's samples shard after shard, in an order of shards that follows from (seed,
-epoch). Readers take slices of it next to each other, cut at any sample, so that together they read
-every sample once, however many readers or shards there are. Each shuffles its slice through a buffer.
+epoch), and begins anywhere in it: what lies before goes behind the end. Readers take slices of it next
+to each other, cut at any sample, so that together they read every sample once, however many readers or
+shards there are. Each shuffles its slice through a buffer.
 """
 
 from __future__ import annotations
@@ -92,11 +93,14 @@ class Course:
         """The samples in the order in which their bytes lie."""
         counts = [shard.samples for shard in self.split.shards]
         order = [int(shard) for shard in stream(self.seed, "shards", self.epoch).permutation(len(counts))]
-        ends = list(accumulate(counts[shard] for shard in order))
+        # Whoever leaves out the end of an epoch leaves out others in the next one, even of a single shard.
+        offset = int(stream(self.seed, "offset", self.epoch).integers(max(1, sum(counts))))
+        first, last = self.first + offset, self.last + offset
+        twice = order + order  # an epoch that begins in the middle goes on at the beginning
         places = []
-        for shard, end in zip(order, ends, strict=True):
+        for shard, end in zip(twice, accumulate(counts[shard] for shard in twice), strict=True):
             begin = end - counts[shard]
-            taken = range(max(self.first, begin), min(self.last, end))
+            taken = range(max(first, begin), min(last, end))
             places += [Place(shard, position - begin) for position in taken]
         return places
 

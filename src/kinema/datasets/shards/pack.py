@@ -14,8 +14,11 @@ import shutil
 import tarfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from kinema.core.atomic import replacing
 from kinema.core.errors import DataError, UsageError
@@ -41,6 +44,7 @@ from kinema.datasets.splits import shared_by_parts
 __all__ = ["pack"]
 
 _STAGED = ".staged"
+_LOCK_NAME = ".pack.lock"
 _MOST_WORKERS = 8
 _MIB = 2**20
 
@@ -68,8 +72,8 @@ def pack(
         The index; what could not be decoded stands in its `broken`.
 
     Raises:
-        DataError: `out` holds another data set or something else, cannot be written to, or not one
-            video can be decoded.
+        DataError: `out` holds another data set or something else, cannot be written to, is written to by
+            another process, or not one video can be decoded.
         UsageError: the processes cannot be started.
     """
     count = min(_MOST_WORKERS, os.cpu_count() or 1) if workers is None else workers
@@ -79,13 +83,32 @@ def pack(
     if (packing.folder / INDEX_NAME).exists():
         return packing.finished()
     try:
-        return packing.write(count, progress or Silent())
+        with _alone_in(packing.folder):
+            return packing.write(count, progress or Silent())
     except OSError as error:
         raise DataError(
             f"cannot write shards to {packing.folder}: {error.strerror or error}",
             allowed="a folder that may be written to, on a disk with room",
             next_step="make room and run the same command again: it goes on where it stopped",
         ) from error
+
+
+@contextmanager
+def _alone_in(out: Path) -> Iterator[None]:
+    """Keep a second run out of a folder for as long as the block runs."""
+    lock = FileLock(out / _LOCK_NAME, timeout=0)
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise DataError(
+            f"another process writes shards to {out}", next_step="wait for it, or name another folder"
+        ) from error
+    try:
+        yield
+    finally:
+        (out / _LOCK_NAME).unlink(missing_ok=True)  # before others may have it; no part of what is packed
+        lock.release()
 
 
 @dataclass(frozen=True)
@@ -185,7 +208,7 @@ class _Packing:
     def _resume(self) -> dict[str, list[_Part]]:
         """The finished parts of each split, up to the first that is not whole."""
         note = self.folder / PARTS_NAME / "fingerprint"
-        if self.folder.exists() and any(self.folder.iterdir()):
+        if any(entry.name != _LOCK_NAME for entry in self.folder.iterdir()):
             if not note.exists() or note.read_text(encoding="utf-8") != self.fingerprint:
                 raise _occupied(self.folder)
         else:

@@ -210,8 +210,8 @@ def _blobs(
 ) -> Iterator[tuple[int, bytes]]:
     """The bytes of the samples at ascending `positions`, those next to each other asked for at once."""
     shards = index.split(split).shards
-    # Samples next to each other differ as much in their place among `places` as among `positions`.
-    runs = groupby(enumerate(positions), key=lambda item: (places[item[1]].shard, item[1] - item[0]))
+    # Samples next to each other in a shard differ as much in their place there as among `positions`.
+    runs = groupby(enumerate(positions), key=lambda item: (places[item[1]].shard, places[item[1]].sample - item[0]))
     for (number, _), members in runs:
         shard = shards[number]
         run = [position for _, position in members]
