@@ -217,7 +217,8 @@ from kinema.core.claims import Claims
 claims = Claims(Path(sys.argv[1]))
 print("ready", flush=True)
 sys.stdin.readline()
-print(*(number for number in range(30) if claims.claim(f"run-{number}")))
+print(*(number for number in range(30) if claims.claim(f"run-{number}")), flush=True)
+sys.stdin.readline()  # to live until all have taken theirs
 """
 
 
@@ -231,5 +232,7 @@ def test_of_processes_that_reach_out_at_once_one_wins(tmp_path):
     for process in processes:
         process.stdin.write("go\n")
         process.stdin.flush()
-    taken = [int(number) for process in processes for number in process.communicate()[0].split()]
+    taken = [int(number) for process in processes for number in process.stdout.readline().split()]
+    for process in processes:
+        process.communicate("done\n")
     assert sorted(taken) == list(range(30))
