@@ -29,13 +29,7 @@ pytestmark = pytest.mark.usefixtures("no_pictures")
 
 def test_a_balanced_run_goes_on_in_the_middle_of_an_epoch(job_of, monkeypatch):
     settings = {**SMALL, "epochs": 2, "save_seconds": 0, "batch_size": 2, "balance": "class"}
-    whole, job = job_of("whole", **settings), job_of("parts", **settings)
-    run(whole)
-    go_on = stop_after(monkeypatch, 5)
-    with pytest.raises(StoppedError):
-        run(job)
-    go_on()
-    run(job, resume=True)
+    whole, job = run_whole_and_parted(job_of, monkeypatch, **settings)
     assert same(weights(job), weights(whole))
 
 
@@ -62,13 +56,7 @@ def test_a_run_goes_on_in_the_middle_of_an_epoch(job_of, monkeypatch, stopped_af
 def test_the_scale_of_gradients_is_remembered(job_of, monkeypatch):
     """It begins so high that the first steps overflow, and are skipped; not again after each resume."""
     settings = {**SMALL, "epochs": 3, "save_seconds": 0, "batch_size": 2, "precision": "16-mixed", "lr": 0.01}
-    whole, job = job_of("whole", **settings), job_of("parts", **settings)
-    run(whole)
-    go_on = stop_after(monkeypatch, 5)
-    with pytest.raises(StoppedError):
-        run(job)
-    go_on()
-    run(job, resume=True)
+    whole, job = run_whole_and_parted(job_of, monkeypatch, **settings)
     scales = [torch.load(one.folder.state, weights_only=True)["arithmetic"]["scale"] for one in (whole, job)]
     assert scales[0] == scales[1] < 2**16
     assert same(weights(job), weights(whole))
