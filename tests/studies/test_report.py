@@ -333,6 +333,38 @@ def test_the_three_files(laid_out, tmp_path):
     assert "Holm 1979" in shown
 
 
+def test_the_report_tells_what_each_pretraining_learnt(laid_out, tmp_path):
+    parts = {"one": {"epochs": 2}, "two": {"epochs": 3}, "three": {"epochs": 4}, "four": {"epochs": 5}}
+    levels = {"none": {}, **{name: {"pretrained": name} for name in parts}}
+    grid = laid_out(pretraining={"sources": parts}, axes={"source": levels}, tables=[{"rows": "source"}])
+    finish_all(grid)
+    one, two, three, _ = grid.pretrainings
+    finish(one, range(30))
+    finish(two, range(10), groups=0, val=True)
+    finish(three, [])
+    (three.folder / "metrics.json").unlink()  # as where its data holds nothing out
+    assert [told.run.folder.name for told in report_study(grid).pretrainings] == ["one", "two", "three"]
+    text = (tmp_path / "out" / "tables.md").read_text()
+    assert "| one | test | 40 | 10 | 2 | 75.0 [10.0, 90.0] | 60 |" in text
+    assert "| two | val | 40 | \N{EN DASH} | 2 | 25.0 [10.0, 90.0] | 60 |" in text
+    assert "| three | nothing |" in text
+    assert "| four |" not in text.partition("## Pretraining")[2]
+    page = (tmp_path / "out" / "report.html").read_text()
+    shown = " ".join(html.unescape(re.sub(r"<[^>]+>", " ", page)).split())
+    assert "one test 40 10 2 75.0 [10.0, 90.0] 60" in shown
+    (two.folder / "metrics.json").write_text('{"split": "test", "video": {}}')
+    with pytest.raises(DataError, match="two cannot be read"):
+        report_study(grid)
+
+
+def test_a_study_without_pretraining_tells_of_none(laid_out, tmp_path):
+    grid = laid_out()
+    finish_all(grid)
+    report_study(grid)
+    assert "Pretraining" not in (tmp_path / "out" / "tables.md").read_text()
+    assert "Pretraining" not in (tmp_path / "out" / "report.html").read_text()
+
+
 def test_an_axis_that_is_called_like_a_column_of_the_results_keeps_its_levels(laid_out, tmp_path):
     grid = laid_out(axes={"epochs": [1, 2], "run": {"a": {}}, "mode": {"fc": {}}}, tables=[{"rows": "epochs"}])
     finish_all(grid)

@@ -10,10 +10,11 @@ from markupsafe import Markup
 
 from kinema.core.atomic import replacing
 from kinema.core.errors import UsageError
+from kinema.evaluation.estimate import Estimate
 from kinema.studies.figures import Figure, build_figures, draw_lines
 from kinema.studies.folder import StudyFolder, failure, standing
 from kinema.studies.grid import Grid
-from kinema.studies.results import RunResult, read_results, write_results
+from kinema.studies.results import Pretrained, RunResult, read_pretrainings, read_results, write_results
 from kinema.studies.tables import Cell, Comparison, Table, build_tables
 
 __all__ = ["StudyReport", "report_study"]
@@ -54,12 +55,14 @@ class StudyReport:
         results: of finished runs, by name.
         tables: in the order of the study.
         figures: likewise.
+        pretrainings: those that are finished.
     """
 
     grid: Grid
     results: Mapping[str, RunResult]
     tables: tuple[Table, ...]
     figures: tuple[Figure, ...]
+    pretrainings: tuple[Pretrained, ...]
 
     @property
     def answer(self) -> str:
@@ -87,7 +90,8 @@ def report_study(grid: Grid) -> StudyReport:
         DataError: files of a finished run are damaged, or the folder cannot be written to.
     """
     results = read_results(grid)
-    report = StudyReport(grid, results, build_tables(grid, results), build_figures(grid, results))
+    tables, figures = build_tables(grid, results), build_figures(grid, results)
+    report = StudyReport(grid, results, tables, figures, read_pretrainings(grid))
     folder = StudyFolder(grid.out)
     write_results(folder.results, grid, dict(results))
     if not results:
@@ -127,6 +131,12 @@ def _markdown(report: StudyReport) -> Iterator[str]:
                 yield _line(["---"] * 2 + ["---:"] * (len(COMPARED) - 2))
                 yield from (_line(compared(one)) for one in comparisons)
                 yield ""
+    if report.pretrainings:
+        yield from ("## Pretraining", "")
+        yield _line(PRETRAINED)
+        yield _line(["---"] * 2 + ["---:"] * (len(PRETRAINED) - 2))
+        yield from (_line(pretrained(one)) for one in report.pretrainings)
+        yield from ("", BENEATH_PRETRAINED, "")
     yield from ("## How to read this", "", *(f"- {text}" for text in HOW_TO_READ))
 
 
@@ -148,6 +158,29 @@ def compared(one: Comparison) -> list[str]:
         p_value(pairing.by_videos),
         NOTHING if pairing.by_groups is None else p_value(pairing.by_groups),
         p_value(one.p) + (" *" if one.separates else ""),
+    ]
+
+
+PRETRAINED = ("pretraining", "held out", "videos", "sources", "classes", "video top-1, %", "seconds")
+BENEATH_PRETRAINED = (
+    "What each pretraining reached on videos of its own data that it had not seen, with 95 % interval (Wilson); "
+    "one that guesses is right once in as many times as there are classes."
+)
+
+
+def pretrained(one: Pretrained) -> list[str]:
+    """A pretraining as the cells of a line under `PRETRAINED`."""
+    seconds = f"{one.seconds:.0f}"
+    if one.accuracy is None:
+        return [one.run.folder.name, "nothing", *[NOTHING] * 4, seconds]
+    return [
+        one.run.folder.name,
+        str(one.split),
+        str(one.accuracy.n),
+        NOTHING if one.over_groups is None else str(one.over_groups.n),
+        str(one.classes),
+        f"{100 * one.accuracy.value:.1f} {interval(one.accuracy)}".strip(),
+        seconds,
     ]
 
 
@@ -173,16 +206,19 @@ def shown(cell: Cell) -> str:
 
 def bounds(cell: Cell) -> str:
     """Wilson's interval of a cell, in percent."""
-    if cell.accuracy is None or cell.accuracy.low is None or cell.accuracy.high is None:
-        return ""
-    return f"[{100 * cell.accuracy.low:.1f}, {100 * cell.accuracy.high:.1f}]"
+    return interval(cell.accuracy)
 
 
 def over_groups(cell: Cell) -> str:
     """The interval of the bootstrap over groups, in percent; empty where there is none."""
-    if cell.over_groups is None or cell.over_groups.low is None or cell.over_groups.high is None:
+    return interval(cell.over_groups)
+
+
+def interval(estimate: Estimate | None) -> str:
+    """The bounds of a share, in percent; empty where it has none."""
+    if estimate is None or estimate.low is None or estimate.high is None:
         return ""
-    return f"[{100 * cell.over_groups.low:.1f}, {100 * cell.over_groups.high:.1f}]"
+    return f"[{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"
 
 
 def beneath(table: Table) -> str:
@@ -227,6 +263,7 @@ def _environment() -> Environment:
     )
     environment.filters |= {
         "bounds": bounds, "compared": compared, "over_groups": over_groups, "beneath": beneath, "sentence": _sentence,
+        "pretrained": pretrained,
     }  # fmt: skip
     return environment
 
@@ -236,6 +273,8 @@ def _content(report: StudyReport) -> dict[str, object]:
     return {
         "report": report,
         "columns": COMPARED,
+        "columns_of_pretraining": PRETRAINED,
+        "beneath_pretraining": BENEATH_PRETRAINED,
         "how_to_read": HOW_TO_READ,
         "figures": [
             (figure, [(panel, Markup(draw_lines(figure, panel))) for panel in figure.panels])  # noqa: S704 - drawn by matplotlib, which escapes

@@ -6,8 +6,10 @@ import csv
 import json
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +20,9 @@ from kinema.evaluation.estimate import Estimate, bootstrap, wilson
 from kinema.studies.folder import failure, seconds_of, standing
 from kinema.studies.grid import Grid, RunPlan
 
-__all__ = ["Answers", "Epochs", "RunResult", "answer_of", "read_results", "write_results"]
+__all__ = [
+    "Answers", "Epochs", "Pretrained", "RunResult", "answer_of", "read_pretrainings", "read_results", "write_results",
+]  # fmt: skip
 
 _TINY = 1e-7  # predictions are written with six decimals
 _COLUMNS = (
@@ -85,6 +89,36 @@ class RunResult:
     seconds: float
 
 
+@dataclass(frozen=True)
+class Pretrained:
+    """A finished pretraining.
+
+    Attributes:
+        run: what was trained.
+        split: whose videos were answered, as of a run; None where its data holds none out.
+        classes: among which it chose; None where nothing was held out.
+        accuracy: video top-1 on them; None likewise.
+        over_groups: the same with the interval of the bootstrap over groups; None where none are known.
+        seconds: that it took, in the call that finished it.
+    """
+
+    run: RunPlan
+    split: str | None
+    classes: int | None
+    accuracy: Estimate | None
+    over_groups: Estimate | None
+    seconds: float
+
+
+def read_pretrainings(grid: Grid) -> tuple[Pretrained, ...]:
+    """How well finished pretrainings learnt their own data, in the order of the study.
+
+    Raises:
+        DataError: files of a finished one are damaged.
+    """
+    return tuple(_pretrained(run) for run in grid.pretrainings if standing(run) == "done")
+
+
 def read_results(grid: Grid) -> dict[str, RunResult]:
     """Everything that finished runs left, by the name of the run.
 
@@ -136,11 +170,31 @@ def _rounded(value: float | None) -> float | None:
 
 
 def _read(run: RunPlan) -> RunResult:
-    try:
+    with _told(run):
         split = str(_metrics(run)["split"])
         courses = tuple(_epochs(path) for path in _courses(run.folder))
         return RunResult(run, split, _answers(run.folder / "predictions.csv"), courses, seconds_of(run))
-    except (OSError, KeyError, ValueError) as error:
+
+
+def _pretrained(run: RunPlan) -> Pretrained:
+    with _told(run):
+        if not (run.folder / "metrics.json").exists():
+            return Pretrained(run, None, None, None, None, seconds_of(run))
+        metrics = _metrics(run)
+        video = metrics["video"]
+        groups = video.get("video_top1_accuracy_over_groups")
+        return Pretrained(
+            run, str(metrics["split"]), int(video["labels"]["count"]), Estimate(**video["video_top1_accuracy"]),
+            Estimate(**groups) if groups else None, seconds_of(run),
+        )  # fmt: skip
+
+
+@contextmanager
+def _told(run: RunPlan) -> Iterator[None]:
+    """Say of damaged files whose they are."""
+    try:
+        yield
+    except (OSError, KeyError, TypeError, ValueError) as error:
         raise DataError(
             f"the finished run in {run.folder} cannot be read: {error!r}",
             allowed="metrics.json, metrics.csv and predictions.csv as the run wrote them",
@@ -148,10 +202,8 @@ def _read(run: RunPlan) -> RunResult:
         ) from error
 
 
-def _metrics(run: RunPlan) -> dict[str, dict[str, dict[str, float]]]:
-    found: dict[str, dict[str, dict[str, float]]] = json.loads(
-        (run.folder / "metrics.json").read_text(encoding="utf-8")
-    )
+def _metrics(run: RunPlan) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((run.folder / "metrics.json").read_text(encoding="utf-8"))
     return found
 
 
