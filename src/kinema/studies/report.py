@@ -161,7 +161,7 @@ def compared(one: Comparison) -> list[str]:
     ]
 
 
-PRETRAINED = ("pretraining", "held out", "videos", "sources", "classes", "video top-1, %", "seconds")
+PRETRAINED = ("pretraining", "held out", "videos", "sources", "classes", "video top-1, %")
 BENEATH_PRETRAINED = (
     "What each pretraining reached on videos of its own data that it had not seen, with 95 % interval (Wilson); "
     "one that guesses is right once in as many times as there are classes."
@@ -170,9 +170,8 @@ BENEATH_PRETRAINED = (
 
 def pretrained(one: Pretrained) -> list[str]:
     """A pretraining as the cells of a line under `PRETRAINED`."""
-    seconds = f"{one.seconds:.0f}"
     if one.accuracy is None:
-        return [one.run.folder.name, "nothing", *[NOTHING] * 4, seconds]
+        return [one.run.folder.name, "nothing", *[NOTHING] * 4]
     return [
         one.run.folder.name,
         str(one.split),
@@ -180,7 +179,6 @@ def pretrained(one: Pretrained) -> list[str]:
         NOTHING if one.over_groups is None else str(one.over_groups.n),
         str(one.classes),
         f"{100 * one.accuracy.value:.1f} {interval(one.accuracy)}".strip(),
-        seconds,
     ]
 
 

@@ -99,7 +99,6 @@ class Pretrained:
         classes: among which it chose; None where nothing was held out.
         accuracy: video top-1 on them; None likewise.
         over_groups: the same with the interval of the bootstrap over groups; None where none are known.
-        seconds: that it took, in the call that finished it.
     """
 
     run: RunPlan
@@ -107,7 +106,6 @@ class Pretrained:
     classes: int | None
     accuracy: Estimate | None
     over_groups: Estimate | None
-    seconds: float
 
 
 def read_pretrainings(grid: Grid) -> tuple[Pretrained, ...]:
@@ -179,13 +177,13 @@ def _read(run: RunPlan) -> RunResult:
 def _pretrained(run: RunPlan) -> Pretrained:
     with _told(run):
         if not (run.folder / "metrics.json").exists():
-            return Pretrained(run, None, None, None, None, seconds_of(run))
+            return Pretrained(run, None, None, None, None)
         metrics = _metrics(run)
         video = metrics["video"]
         groups = video.get("video_top1_accuracy_over_groups")
         return Pretrained(
             run, str(metrics["split"]), int(video["labels"]["count"]), Estimate(**video["video_top1_accuracy"]),
-            Estimate(**groups) if groups else None, seconds_of(run),
+            Estimate(**groups) if groups else None,
         )  # fmt: skip
 
 
