@@ -80,6 +80,19 @@ def test_help_of_every_command_mentions_each_option(kinema_command, words):
             assert parameter.help, f"{parameter.name} is not explained"
 
 
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_help_shows_every_word_of_each_explanation_and_what_stands_for_an_option_left_out(words, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "400")
+    with pytest.raises(SystemExit):
+        typer.main.get_command(app)([*words, "--help"], prog_name="kinema")
+    shown = " ".join(capsys.readouterr().out.split())
+    for parameter in COMMANDS[words].params:
+        if getattr(parameter, "help", None):
+            assert parameter.help.replace("`", "") in shown
+        if isinstance(parameter.show_default, str):
+            assert f"[default: ({parameter.show_default})]" in shown
+
+
 @pytest.mark.parametrize("words", [(), ("models",), ("data",)])
 def test_without_a_command_help_is_shown(kinema_command, words):
     ran = kinema_command(*words)

@@ -80,6 +80,14 @@ with patch.object(app, "app", lambda: {write}("a result")):
     assert ran.stderr == f"error: standard output cannot be written: {os.strerror(errno.ENOSPC)}\n"
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no disk that is always full")
+def test_so_is_it_of_the_version():
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "kinema", "--version"]
+        ran = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (ran.returncode, ran.stderr.count("\n")) == (1, 1)
+
+
 def test_errors_have_three_parts_on_stderr(capsys):
     show_error(UsageError("given [x] :fire:", allowed="[bold]that[/]", next_step="do it"))
     assert capsys.readouterr() == ("", "error: given [x] :fire:\nallowed: [bold]that[/]\nnext: do it\n")

@@ -14,7 +14,7 @@ import sys
 import typer
 
 from kinema.cli import data, demo, evaluate, models, predict, study, train
-from kinema.cli.render import show_error
+from kinema.cli.render import show_error, stdout
 from kinema.core.errors import KinemaError
 from kinema.core.version import __version__
 
@@ -27,6 +27,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",  # MARK
 )
 app.command("demo")(demo.demo)
 app.command("train")(train.train)
@@ -39,7 +40,7 @@ app.add_typer(data.app, name="data")
 
 def _version(asked: bool) -> None:
     if asked:
-        typer.echo(__version__)
+        stdout.print(__version__)
         raise typer.Exit
 
 

@@ -17,7 +17,9 @@ from kinema.cli import (
 
 __all__ = ["app"]
 
-app = typer.Typer(help="Look into labelled videos before training on them.", no_args_is_help=True)
+app = typer.Typer(
+    help="Labelled videos: check, split, import, merge, pack or render them before training.", no_args_is_help=True
+)
 app.command("check")(data_check.check)
 app.command("frames")(data_frames.frames)
 app.command("flow")(data_flow.flow)

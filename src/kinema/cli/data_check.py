@@ -16,7 +16,9 @@ __all__ = ["check"]
 def check(
     data: Annotated[Path, typer.Argument(help="Folder of class folders, or manifest.")],
     frames: Annotated[int, typer.Option(min=1, help="Frames of the clip that samples are compared with.")] = 16,
-    workers: Annotated[int | None, typer.Option(min=0, help="Processes that decode. [one a processor]")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=0, help="Processes that decode.", show_default="one a processor")
+    ] = None,
     report: Annotated[Path | None, typer.Option(help="Write an HTML page with pictures.")] = None,
     table: Annotated[Path | None, typer.Option(help="Write a CSV table of all files.")] = None,
     quarantine: Annotated[Path | None, typer.Option(help="Write quarantine.csv and kept.csv into this folder.")] = None,

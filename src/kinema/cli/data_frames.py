@@ -18,8 +18,12 @@ def frames(
     out: Annotated[Path, typer.Argument(help="Folder for CLASS/VIDEO/image_00001.jpg … and manifest.csv.")],
     short_side: Annotated[int, typer.Option(min=1, help="Pixels of the short side.")] = 240,
     quality: Annotated[int, typer.Option(min=1, max=95, help="Of the JPEG pictures, as libjpeg counts.")] = 90,
-    fps: Annotated[str | None, typer.Option(help="Frames a second, as 12.5 or 30000/1001. [every frame]")] = None,
-    workers: Annotated[int | None, typer.Option(min=0, help="Processes that decode. [one a processor]")] = None,
+    fps: Annotated[
+        str | None, typer.Option(help="Frames a second, as 12.5 or 30000/1001.", show_default="every frame")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=0, help="Processes that decode.", show_default="one a processor")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
     """Extract the frames of every video of DATA; kinema and 3D-ResNets-PyTorch read them in its stead.

@@ -22,8 +22,12 @@ def import_(
     name: Annotated[str, typer.Argument(metavar="FORMAT", help=_FORMATS)],
     root: Annotated[Path, typer.Argument(help="Folder that the videos were unpacked to.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Manifest to write (.csv or .parquet), in ROOT or above.")],
-    annotations: Annotated[Path | None, typer.Option(help="Folder of the official lists, or a list. [ROOT]")] = None,
-    split: Annotated[int | None, typer.Option(min=1, help="Official split, where there are several. [1]")] = None,
+    annotations: Annotated[
+        Path | None, typer.Option(help="Folder of the official lists, or a list.", show_default="ROOT")
+    ] = None,
+    split: Annotated[
+        int | None, typer.Option(min=1, help="Official split, where there are several.", show_default="1")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
     """Write a manifest of a data set as its authors distribute it.

@@ -20,7 +20,9 @@ def pack(
     short_side: Annotated[int, typer.Option(help="Scale videos down to this shorter side in pixels.")] = 128,
     crf: Annotated[int, typer.Option(help="Quality of x264: 0 is lossless, 51 the worst.")] = 23,
     keyframe: Annotated[int, typer.Option(help="Most frames from one keyframe to the next.")] = 12,
-    workers: Annotated[int | None, typer.Option(min=0, help="Processes that encode. [one a processor]")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=0, help="Processes that encode.", show_default="one a processor")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the order of samples.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:

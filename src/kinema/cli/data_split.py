@@ -28,7 +28,9 @@ def split(
     folds: Annotated[int | None, typer.Option(help="Make this many splits; every sample tests once.")] = None,
     seed: Annotated[int, typer.Option(help="Which of the equally even splits.")] = 0,
     allow_leak: Annotated[bool, typer.Option("--allow-leak", help="Permit splits that part a group.")] = False,
-    workers: Annotated[int | None, typer.Option(min=0, help="Processes that decode. [one a processor]")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=0, help="Processes that decode.", show_default="one a processor")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
     """Split DATA by groups, evenly over classes, and write it as a manifest with a split column.

@@ -22,7 +22,7 @@ def synthesize(
     seed: Annotated[int, typer.Option(help="Another seed gives other clips.")] = 0,
     kinds: Annotated[str, typer.Option(help="Which of them, joined by commas.")] = "figure,flow,fractal",
     workers: Annotated[
-        int | None, typer.Option(min=0, help="Processes that render. [one a processor, at most 8]")
+        int | None, typer.Option(min=0, help="Processes that render.", show_default="one a processor, at most 8")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:

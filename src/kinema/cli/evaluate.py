@@ -7,30 +7,27 @@ from typing import Annotated, Any
 
 import typer
 
+from kinema.cli.options import Device, Fuse, Fusion, Stride, Weights
 from kinema.cli.render import bars, write_json
 from kinema.cli.render_results import show_metrics
 
 __all__ = ["evaluate"]
 
-_FUSE_HELP = "Weights of a second network, such as one of flow, whose answers are joined with these."
-
-_FUSION_HELP = "How --fuse joins them: logits (their sum) or probabilities. [logits]"
-
 _DATA_HELP = "Folder of class folders, manifest, or packed data (its folder, index.json or URL)."
 
 
 def evaluate(
-    weights: Annotated[str, typer.Argument(help="Weights file, or a name of `kinema models list --weights`.")],
+    weights: Weights,
     data: Annotated[str, typer.Argument(help=_DATA_HELP)],
     split: Annotated[str, typer.Option(help="test, val, train or all.")] = "test",
-    stride: Annotated[int | None, typer.Option(min=1, help="Frames from window to window. [half a window]")] = None,
+    stride: Stride = None,
     still: Annotated[
         bool, typer.Option("--still", help="Repeat one frame of each window: what is seen without motion.")
     ] = False,
     skip_broken: Annotated[bool, typer.Option("--skip-broken", help="Leave out broken videos.")] = False,
-    fuse: Annotated[str | None, typer.Option(metavar="WEIGHTS", help=_FUSE_HELP)] = None,
-    fusion: Annotated[str | None, typer.Option(help=_FUSION_HELP)] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    fuse: Fuse = None,
+    fusion: Fusion = None,
+    device: Device = "auto",
     out: Annotated[Path | None, typer.Option(help="Folder for report.html, metrics.json and predictions.csv.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:

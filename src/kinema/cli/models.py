@@ -97,10 +97,14 @@ def download(
 def convert(
     file: Annotated[Path, typer.Argument(help="A torch or safetensors file, or a TensorFlow checkpoint's prefix.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The weights file to write, .safetensors.")],
-    arch: Annotated[str | None, typer.Option(help="Network, where the file does not show which. [seen]")] = None,
+    arch: Annotated[
+        str | None, typer.Option(help="Network, where the file does not show which.", show_default="seen")
+    ] = None,
     num_classes: Annotated[int | None, typer.Option(min=1, help="Classes, where the last layer is missing.")] = None,
     option: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="Of the network; repeatable.")] = None,
-    labels: Annotated[Path | None, typer.Option(help="Class names: one a line, or JSON. [unknown]")] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="Class names: one a line, or JSON.", show_default="unknown")
+    ] = None,
     allow_unmatched: Annotated[
         bool, typer.Option("--allow-unmatched", help="Leave fresh what is missing, leave out what is left over.")
     ] = False,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from kinema.cli.options import Device, Fuse, Fusion, Stride, Weights
 from kinema.cli.predict_sources import Watched, watched
 from kinema.cli.render import bars, show_error, write_json
 from kinema.cli.render_results import show_prediction
@@ -20,28 +21,26 @@ if TYPE_CHECKING:  # this room loads torch, and `kinema --help` must not
 
 __all__ = ["predict"]
 
-_FUSE_HELP = "Weights of a second network, such as one of flow, whose answers are joined with these."
-
-_FUSION_HELP = "How --fuse joins them: logits (their sum) or probabilities. [logits]"
-
 
 def predict(
-    weights: Annotated[str, typer.Argument(help="Weights file, or a name of `kinema models list --weights`.")],
+    weights: Weights,
     sources: Annotated[
         list[str], typer.Argument(help="Files, globs, folders, stream URLs, or packed data.", metavar="SOURCE...")
     ],
-    window: Annotated[int | None, typer.Option(min=1, help="Frames a window. [those of the weights]")] = None,
-    stride: Annotated[int | None, typer.Option(min=1, help="Frames from window to window. [half a window]")] = None,
+    window: Annotated[
+        int | None, typer.Option(min=1, help="Frames a window.", show_default="those of the weights")
+    ] = None,
+    stride: Stride = None,
     top_k: Annotated[int, typer.Option(min=1, help="Classes shown.")] = 5,
     timeline: Annotated[bool, typer.Option("--timeline", help="Show the scores over time.")] = False,
     enter: Annotated[float, typer.Option(help="Score that opens an event.")] = 0.6,
     leave: Annotated[float, typer.Option(help="Score below which it closes.")] = 0.4,
     min_seconds: Annotated[float, typer.Option(help="Shortest event.")] = 0.5,
     merge_seconds: Annotated[float, typer.Option(help="Longest pause within one event.")] = 1.0,
-    fuse: Annotated[str | None, typer.Option(metavar="WEIGHTS", help=_FUSE_HELP)] = None,
-    fusion: Annotated[str | None, typer.Option(help=_FUSION_HELP)] = None,
+    fuse: Fuse = None,
+    fusion: Fusion = None,
     raft_weights: Annotated[Path | None, typer.Option(help="torchvision's RAFT, for networks of its flow.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    device: Device = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a video, a line each.")] = False,
 ) -> None:
     """Class scores of whole videos, their timeline, and the intervals in which a class stays high.

@@ -13,13 +13,13 @@ from kinema.core.errors import UsageError
 
 __all__ = ["study"]
 
-_WORKERS_HELP = "Processes on this machine, a GPU each where there are any. [1]"
+_WORKERS_HELP = "Processes on this machine, a GPU each where there are any."
 
 
 def study(
     file: Annotated[Path, typer.Argument(help="YAML file of axes and what their levels set.", metavar="FILE")],
-    out: Annotated[Path | None, typer.Option(help="Folder of runs and report. [studies/FILE]")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help=_WORKERS_HELP)] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of runs and report.", show_default="studies/FILE")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help=_WORKERS_HELP, show_default="1")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps, over what the study says.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List the runs, having checked them all.")] = False,
     report: Annotated[bool, typer.Option("--report", help="Only make the report anew, of what is there.")] = False,

@@ -16,7 +16,7 @@ _DATA_HELP = "Folder of class folders, manifest, or packed data (its folder, ind
 _WEIGHTS_HELP = "Start from a weights file, or a name of `kinema models list --weights`."
 _FROM_HELP = "First stage to be trained, of `kinema models show`, or head; all before it stay as they are."
 _REPEATED_HELP = "Go on with the run in --out if one lies there: for commands that torchrun or Slurm repeats."
-_SPLIT_HELP = "What is kept together: auto, column, group or random. [auto]"
+_SPLIT_HELP = "What is kept together: auto, column, group or random."
 
 
 def train(
@@ -29,17 +29,20 @@ def train(
     frames: Annotated[int | None, typer.Option(help="Frames a clip.")] = None,
     stride: Annotated[int | None, typer.Option(help="Source frames from one frame of a clip to the next.")] = None,
     size: Annotated[int | None, typer.Option(help="Side of the network input in pixels.")] = None,
-    split_by: Annotated[str | None, typer.Option(help=_SPLIT_HELP)] = None,
+    split_by: Annotated[str | None, typer.Option(help=_SPLIT_HELP, show_default="auto")] = None,
     folds: Annotated[int | None, typer.Option(help="Cross-validate over this many folds.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of splits, initialisation and augmentation. [0]")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps. [auto]")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Of splits, initialisation and augmentation.", show_default="0")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.", show_default="auto")] = None,
     allow_leak: Annotated[bool | None, typer.Option("--allow-leak", help="Permit splits that part a group.")] = None,
     skip_broken: Annotated[bool | None, typer.Option("--skip-broken", help="Leave out broken videos.")] = None,
     recipe: Annotated[
-        Path | None, typer.Option(help="YAML file of settings, or of `kinema models list --recipes`. [kinema-small]")
+        Path | None,
+        typer.Option(help="YAML file of settings, or of `kinema models list --recipes`.", show_default="kinema-small"),
     ] = None,
     assign: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Run folder. [runs/DATA-MODEL]")] = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder.", show_default="runs/DATA-MODEL")] = None,
     repeated: Annotated[bool | None, typer.Option("--resume-or-begin", help=_REPEATED_HELP)] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with this run folder; takes no other setting.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="End with one JSON object on stdout.")] = False,
