@@ -102,6 +102,17 @@ def test_a_video_that_several_runs_answered_counts_once():
     assert pairing.difference == pytest.approx(1 / 3)
 
 
+def test_what_a_video_won_is_worth_is_the_share_of_runs_that_won_it():
+    first = [result([1, 1, 0, 0]), result([1, 1, 1, 0])]
+    second = [result([0, 1, 0, 0]), result([0, 0, 0, 1])]
+    pairing = pair(first, second)
+    assert (pairing.first, pairing.second) == (3, 1)
+    assert pairing.margin == pytest.approx((1 + 0.5 + 0.5 + 0.5) / 4)
+    assert pairing.difference == pytest.approx((1 + 0.5 + 0.5 - 0.5) / 4)
+    assert pair(first[:1], second[:1]).margin == 1
+    assert pair(first[:1], first[:1]).margin == 1
+
+
 def test_a_video_that_more_runs_were_tested_on_weighs_no_more_in_the_difference():
     first = [result([1, 0], videos=["a", "b"]), result([1], videos=["a"])]
     second = [result([0, 0], videos=["a", "b"]), result([0], videos=["a"])]

@@ -11,7 +11,7 @@ from made_up import finish
 
 from kinema.core.errors import DataError, UsageError
 from kinema.evaluation.estimate import wilson
-from kinema.studies.comparison import mcnemar
+from kinema.studies.comparison import mcnemar, smallest_difference
 from kinema.studies.conduct import conduct
 from kinema.studies.figures import build_figures, draw_lines
 from kinema.studies.grid import lay_out
@@ -113,6 +113,20 @@ def test_a_warning_stands_where_n_cannot_separate_and_goes_where_it_can(laid_out
         warnings[0],
     )
     assert 15 < int(found[1]) < 40
+
+
+def test_of_pooled_runs_the_bound_is_in_points_of_their_mean(laid_out):
+    axes = {"source": {"none": {}, "large": {"lr": 0.2}}, "seed": [0, 1]}
+    grid = laid_out(axes=axes, tables=[{"rows": "source"}])
+    for run in grid.runs:  # each of two seeds parts the rows on videos of its own: half a video each
+        first, second = (range(8), range(8, 14)) if run.levels["seed"] == "0" else (range(20, 28), range(28, 34))
+        finish(run, first if run.levels["source"] == "large" else second, n=200, groups=0)
+    table = table_of(grid)
+    (pairing,) = [one.pairing for one in table.with_best]
+    assert (pairing.first, pairing.second, pairing.margin) == (16, 12, 0.5)
+    assert pairing.difference == pytest.approx(2 / 200)
+    points = 100 * smallest_difference(200, 28 / 200) * 0.5
+    assert f"only differences above about {points:.0f} points" in table.warnings[0]
 
 
 def test_where_every_row_is_told_from_the_best_no_warning_stands(laid_out):

@@ -38,6 +38,8 @@ class Pairing:
         second: likewise the second.
         difference: accuracy of the first less that of the second, on these videos; of one that several runs
             answered, their mean counts.
+        margin: by how much the rows differ on a video that parts them, on average, 0 to 1: 1 of single runs, less of
+            several, which seldom agree.
         groups: sources they come from; None where no sources are known.
         by_videos: p of McNemar's test.
         by_groups: p of the sign flips over groups; None where no sources are known.
@@ -48,6 +50,7 @@ class Pairing:
     first: int
     second: int
     difference: float
+    margin: float
     groups: int | None
     by_videos: float
     by_groups: float | None
@@ -165,12 +168,14 @@ def pair(first: Sequence[RunResult], second: Sequence[RunResult]) -> Pairing | N
         sums[groups[key]] = sums.get(groups[key], 0) + difference
     better = sum(difference > 0 for difference in differences.values())
     worse = sum(difference < 0 for difference in differences.values())
+    # As the figures of the rows count: a video that more runs were tested on weighs no more than others.
+    shares = [difference / answers[key] for key, difference in differences.items()]
     return Pairing(
         n=len(differences),
         first=better,
         second=worse,
-        # As the figures of the rows count: a video that more runs were tested on weighs no more than others.
-        difference=sum(differences[key] / answers[key] for key in differences) / len(differences),
+        difference=sum(shares) / len(shares),
+        margin=sum(map(abs, shares)) / (better + worse) if better + worse else 1.0,
         groups=len(sums) if grouped else None,
         by_videos=mcnemar(better, worse),
         by_groups=sign_flips(list(sums.values())) if grouped else None,

@@ -340,11 +340,12 @@ def _few_sources(alike: Sequence[Comparison]) -> str:
 
 
 def _bound(alike: Sequence[Comparison], n: int, alpha: float) -> str:
-    """The smallest difference that would be seen, as McNemar's test sees it."""
+    """The smallest difference that would be seen, as McNemar's test sees it: videos won, of which each is a margin."""
     discordant = float(np.mean([(one.pairing.first + one.pairing.second) / one.pairing.n for one in alike]))
     seen = smallest_difference(n, discordant, alpha=alpha)
     if seen is None:
         return "no difference at all would be seen"
-    bound = f"only differences above about {100 * seen:.0f} points would be seen (80 % power)"
+    margin = float(np.mean([one.pairing.margin for one in alike]))
+    bound = f"only differences above about {100 * seen * margin:.0f} points would be seen (80 % power)"
     shared = any(one.pairing.groups is not None and one.pairing.groups < one.pairing.n for one in alike)
     return f"{bound}, more where clips of one source agree" if shared else bound
