@@ -47,7 +47,8 @@ class Launched:
     """torchrun, and what it says; it and all that it started are gone after the block."""
 
     def __init__(self, folder, options, program, *, within=(), variables=None):
-        self.log = folder / f"torchrun-{len(list(folder.glob('torchrun-*')))}.log"
+        self.log = folder / f"torchrun-{len(list(folder.glob('torchrun-*.log')))}.log"
+        options = ["--log-dir", self.log.with_suffix(""), *options]  # or its error files would stay in /tmp
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
                 [*within, str(TORCHRUN), *map(str, options), *map(str, program)],
