@@ -39,7 +39,7 @@ __all__ = ["DemoResult", "run"]
 _ABNORMAL = "selfharm"
 _PARTS = ("data", "run", "untrimmed", "report.html")
 _MARKER = ".kinema-demo"  # the first file that a demo writes: only beside it anything is removed
-_SCENES = 120  # of which 75 train: rooms and people must vary more than clips
+_SCENES = 96  # of which 60 train: rooms and people must vary more than clips
 _RULE = EventRule(enter=0.6, leave=0.4, min_duration_seconds=1.0, merge_gap_seconds=1.0)
 _HOP_FRAMES = 4
 
